@@ -1,0 +1,1 @@
+"""SynthFF: a face-forgery benchmark that the project renders itself, in the FaceForensics++ layout."""

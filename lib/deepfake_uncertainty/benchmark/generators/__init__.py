@@ -1,0 +1,1 @@
+"""Miniatures of the generator families, for the benchmark's own clips only."""

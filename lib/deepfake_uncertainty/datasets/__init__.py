@@ -1,0 +1,1 @@
+"""Videos on disk to an index and to face tracks."""

@@ -1,0 +1,1 @@
+"""Detectors: face tracks to real/fake class scores."""

@@ -1,0 +1,5 @@
+"""The one error that a user sees."""
+
+
+class InputError(ValueError):
+    """Bad input: one line that says what is wrong, where, and what to do (the command line exits with 2)."""

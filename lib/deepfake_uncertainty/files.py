@@ -1,0 +1,53 @@
+"""Files that are either whole or absent."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepfake_uncertainty.errors import InputError
+
+
+@contextmanager
+def whole(path):
+    """Yield a temporary path beside `path` (same suffix) that is renamed to `path` on success and removed on failure.
+
+    The block may create a file or a directory there. Raises InputError when the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    temporary.unlink()
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno == 28:
+            raise InputError(f"disk full while writing {path}: free some space and run again") from error
+        raise
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write `content` as sorted, indented JSON, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def digest(*parts):
+    """Return a 16-digit hex key of `parts`: paths are read, everything else is written as JSON."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
+        state.update(len(data).to_bytes(8, "little") + data)
+    return state.hexdigest()[:16]

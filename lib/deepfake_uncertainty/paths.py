@@ -1,0 +1,10 @@
+"""Where things live; every other module asks here."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(os.environ.get("DEEPFAKE_UNCERTAINTY_HOME", Path(__file__).resolve().parents[2]))
+DATA = PROJECT / "data"
+CACHE = PROJECT / ".cache"
+FIGURES = PROJECT / "figures"
+NOTEBOOKS = PROJECT / "notebooks"

@@ -1,0 +1,1 @@
+"""Signals of the living body, measured from face tracks."""

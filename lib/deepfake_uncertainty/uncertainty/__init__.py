@@ -1,0 +1,1 @@
+"""Stochastic networks, their probability samples, and the measures taken from them."""

@@ -27,7 +27,7 @@ REGIONS = {
 
 
 def region_mask(landmarks, region, size):
-    """Return the bool mask (size, size) of `region` for crop landmarks (468, 2) in pixels; KeyError for an unknown region."""
+    """Return the bool mask (size, size) of `region` for crop landmarks (468, 2) px; KeyError for an unknown region."""
     mask = np.zeros((size, size), np.uint8)
     for group in REGIONS[region]:
         hull = cv2.convexHull(np.round(landmarks[group]).astype(np.int32))

@@ -1,0 +1,112 @@
+"""A video file to an aligned face track, computed once and then memory-mapped from the cache."""
+
+import errno
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepfake_uncertainty import files, paths
+from deepfake_uncertainty.datasets import faces, video
+from deepfake_uncertainty.errors import InputError
+
+ARRAYS = "crops", "landmarks", "matrices", "times"
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face through a video.
+
+    crops uint8 (F, S, S, 3) RGB; landmarks float32 (F, 468, 2) in frame px; matrices float32 (F, 2, 3) from frame px to
+    crop px; times float64 (F,) s; fps frames/s; n_faces seen when the face was first detected.
+    """
+
+    crops: np.ndarray
+    landmarks: np.ndarray
+    matrices: np.ndarray
+    times: np.ndarray
+    fps: float
+    n_faces: int
+
+    @property
+    def crop_landmarks(self):
+        """The landmarks in crop px, float32 (F, 468, 2)."""
+        turn = np.swapaxes(self.matrices[:, :, :2], 1, 2)
+        return self.landmarks @ turn + self.matrices[:, None, :, 2]
+
+
+def load(path, size=96, max_frames=None):
+    """Return the `Track` of a video (its first `max_frames` frames, crops of `size` px) from the cache, or build it.
+
+    The key holds the bytes of the video and the code that makes tracks; a damaged entry is rebuilt. Raises InputError
+    for an unreadable video, one without a face, or a full disk.
+    """
+    path = Path(path)
+    if size < 16:
+        raise InputError(f"crops of {size} px asked for {path}: give at least 16")
+    fps, _ = video.header(path)
+    folder = paths.CACHE / "tracks" / files.digest(path, size, max_frames, _code())
+    track = _read(folder)
+    if track is None:
+        _write(folder, _build(path, size, max_frames, fps), path.name)
+        track = _read(folder)
+    if track is None:
+        raise InputError(f"cannot read back the track just written to {folder}: check that disk")
+    return track
+
+
+@functools.cache
+def _code():
+    return files.digest(*(Path(module.__file__) for module in (faces, video)), Path(__file__))
+
+
+@functools.cache
+def _mesh():
+    return faces.FaceMesh()
+
+
+def _build(path, size, max_frames, fps):
+    """Track and align in two passes over the file, so that a long video of large frames is never in memory whole."""
+    times = []
+
+    def first_pass():
+        for frame, time in video.stream_frames(path, max_frames):
+            times.append(time)
+            yield frame
+
+    try:
+        landmarks, _, n_faces = _mesh().track(first_pass())
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
+    frames = (frame for frame, _ in video.stream_frames(path, max_frames))
+    crops, matrices = faces.align(frames, landmarks, size)
+    return Track(crops, landmarks, matrices, np.array(times), fps, n_faces)
+
+
+def _write(folder, track, name):
+    try:
+        with files.whole(folder) as temporary:
+            temporary.mkdir()
+            for array in ARRAYS:
+                np.save(temporary / f"{array}.npy", getattr(track, array))
+            shapes = {array: list(getattr(track, array).shape) for array in ARRAYS}
+            meta = {"fps": track.fps, "n_faces": int(track.n_faces), "shapes": shapes, "video": name}
+            files.write_json(temporary / "meta.json", meta)
+    except OSError as error:
+        # Another process may have finished the same entry in the meantime; its bytes are the same.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _read(folder):
+    """Return the cached track, or None when it is absent or damaged."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
+        if any(list(arrays[name].shape) != meta["shapes"][name] for name in ARRAYS):
+            return None
+        return Track(**arrays, fps=float(meta["fps"]), n_faces=int(meta["n_faces"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None

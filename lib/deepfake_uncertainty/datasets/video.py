@@ -1,0 +1,131 @@
+"""H.264 files to RGB frames and back, through PyAV, on one thread so that a rerun gives the same bytes."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from deepfake_uncertainty import files
+from deepfake_uncertainty.errors import InputError
+
+# Containers may declare a frame or two more than their edit list plays; more than this are missing.
+DECLARED_SLACK = 2
+
+
+def _open(path):
+    """Open `path` and return its container and first video stream, or say in one line why not."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no video file at {path}: check the path")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): download or build it again")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path} is not a readable video, or is cut off ({error.strerror}): replace it") from error
+    if not container.streams.video:
+        container.close()
+        raise InputError(f"{path} has no video stream (audio only?): give a file with pictures")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+def _rate(stream, path):
+    rate = stream.average_rate or stream.guessed_rate
+    if not rate:
+        raise InputError(f"{path} does not state a frame rate: re-encode it at a constant rate")
+    return float(rate)
+
+
+def header(path):
+    """Return (frames per second, number of frames) as the container states them; InputError for an unreadable file."""
+    container, stream = _open(path)
+    with container:
+        fps = _rate(stream, path)
+        return fps, _declared(stream, fps) or round((container.duration or 0) / av.time_base * fps)
+
+
+def _declared(stream, fps):
+    """Return how many frames the stream is said to have, 0 when it is not said (Matroska says it as a duration tag)."""
+    if stream.frames:
+        return stream.frames
+    if stream.duration:
+        return round(float(stream.duration * stream.time_base) * fps)
+    parts = stream.metadata.get("DURATION", "0").split(":")
+    try:
+        return round(sum(float(part) * 60**power for power, part in enumerate(reversed(parts))) * fps)
+    except ValueError:
+        return 0
+
+
+def stream_frames(path, max_frames=None):
+    """Yield (frame uint8 (H, W, 3) RGB, time in seconds from the first frame), upright, at most `max_frames` of them.
+
+    Raises InputError for a missing, empty, corrupt, truncated or audio-only file, and for one without a single frame.
+    """
+    if max_frames is not None and max_frames < 1:
+        raise InputError(f"max_frames is {max_frames}: ask for at least one frame of {path}")
+    container, stream = _open(path)
+    with container:
+        fps = _rate(stream, path)
+        declared, count, first = _declared(stream, fps), 0, None
+        try:
+            for frame in container.decode(stream):
+                time = frame.time if frame.time is not None else count / fps
+                first = time if first is None else first
+                yield _upright(frame), time - first
+                count += 1
+                if count == max_frames:
+                    return
+        except av.FFmpegError as error:
+            raise InputError(f"{path} is corrupt after frame {count} ({error.strerror}): replace the file") from error
+    if count == 0:
+        raise InputError(f"{path} holds no frame: replace the file")
+    if count + DECLARED_SLACK < declared:
+        raise InputError(f"{path} is truncated, {count} of {declared} frames can be read: replace the file")
+
+
+def _upright(frame):
+    """Return the picture as RGB, turned as the display matrix of telephone videos asks."""
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+def decode(path, max_frames=None):
+    """Return (frames uint8 (F, H, W, 3) RGB, times float64 (F,) in seconds, 0 at the first frame) of a video.
+
+    Raises InputError as `stream_frames` does, and when the picture size changes on the way.
+    """
+    frames, times = [], []
+    for frame, time in stream_frames(path, max_frames):
+        if frames and frame.shape != frames[0].shape:
+            raise InputError(f"{path} changes its picture size at frame {len(frames)}: re-encode it at one size")
+        frames.append(frame)
+        times.append(time)
+    return np.stack(frames), np.array(times, np.float64)
+
+
+def encode(path, frames, fps=25.0, crf=23):
+    """Write frames uint8 (F, H, W, 3) RGB, even H and W, as H.264 (yuv420p, constant rate factor 0..51) to an MP4 file.
+
+    Raises InputError for other shapes or values; the file is written whole or not at all.
+    """
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise InputError(f"cannot encode {frames.dtype} {frames.shape} to {path}: give uint8 (F, H, W, 3), F >= 1")
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        raise InputError(f"cannot encode {width} x {height} to {path}: yuv420p needs an even width and height")
+    if not (np.isfinite(fps) and fps > 0) or not 0 <= crf <= 51:
+        raise InputError(f"cannot encode {path} at {fps} frames/s, CRF {crf}: give a rate above 0, a CRF of 0 to 51")
+    with files.whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        options = {"crf": str(crf), "preset": "medium"}
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())

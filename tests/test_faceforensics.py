@@ -1,0 +1,164 @@
+"""The FaceForensics++ index: layout, official splits, leakage, and roots and videos that are wrong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepfake_uncertainty.datasets import faceforensics, video
+from deepfake_uncertainty.errors import InputError
+
+PAIRS = {"train": [["000", "003"], ["007", "009"]], "val": [["011", "012"]], "test": [["020", "021"]]}
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory):
+    path = tmp_path_factory.mktemp("movie") / "a.mp4"
+    video.encode(path, np.zeros((5, 16, 16, 3), np.uint8), fps=30)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def root(tmp_path, movie):
+    def put(folder, names):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f"{name}.mp4").write_bytes(movie)
+
+    for split, pairs in PAIRS.items():
+        (tmp_path / f"{split}.json").write_text(json.dumps(pairs))
+    pairs = [pair for group in PAIRS.values() for pair in group]
+    fakes = [f"{a}_{b}" for pair in pairs for a, b in (pair, pair[::-1])]
+    put(tmp_path / "original_sequences/youtube/c23/videos", [identity for pair in pairs for identity in pair])
+    for family in ("NeuralTextures", "Deepfakes", "Another"):
+        put(tmp_path / f"manipulated_sequences/{family}/c23/videos", fakes)
+    put(tmp_path / "manipulated_sequences/Deepfakes/masks/videos", fakes)
+    return tmp_path
+
+
+def videos(root, family="Deepfakes"):
+    return root / f"manipulated_sequences/{family}/c23/videos"
+
+
+def test_index_of_a_whole_set(root):
+    frame, skipped = faceforensics.index(root)
+    assert list(frame) == faceforensics.COLUMNS and skipped.empty and list(skipped) == ["path", "reason"]
+    assert list(dict.fromkeys(frame["generator"])) == ["real", "Deepfakes", "NeuralTextures", "Another"]
+    for _, rows in frame.groupby("generator"):
+        assert rows["split"].value_counts().to_dict() == {"train": 4, "val": 2, "test": 2}
+    fake = frame[(frame["generator"] == "Deepfakes") & (frame["video"] == "003_000")].iloc[0]
+    assert (fake["target"], fake["source"], fake["identity"], fake["split"]) == ("003", "000", "003", "train")
+    assert fake["path"] == str(videos(root) / "003_000.mp4") and fake["fps"] == 30 and fake["n_frames"] == 5
+    assert fake["mask_path"].endswith("Deepfakes/masks/videos/003_000.mp4")
+    assert set(frame[frame["generator"] != "Deepfakes"]["mask_path"]) == {""}
+    assert set(frame["dataset"]) == {"FaceForensics++"} and set(frame[frame["generator"] == "real"]["source"]) == {""}
+    faceforensics.check_leakage(frame)
+
+
+def test_name_of_the_dataset(root):
+    assert set(faceforensics.index(root, dataset="mine")[0]["dataset"]) == {"mine"}
+    (root / "synthff.json").write_text("{}")
+    assert set(faceforensics.index(root)[0]["dataset"]) == {"SynthFF"}
+
+
+def test_splits_may_lie_in_their_own_folder(root):
+    (root / "splits").mkdir()
+    for split in PAIRS:
+        (root / f"{split}.json").rename(root / "splits" / f"{split}.json")
+    assert len(faceforensics.index(root)[0]) == 32
+
+
+def test_raw_is_another_name_of_c0(root):
+    for path in root.glob("*_sequences/*/c23"):
+        path.rename(path.with_name("raw"))
+    assert len(faceforensics.index(root, "c0")[0]) == len(faceforensics.index(root, "raw")[0]) == 32
+    with pytest.raises(InputError, match=r"c40.*youtube: .*raw"):
+        faceforensics.index(root, "c40")
+
+
+def test_bad_videos_are_listed_and_the_rest_goes_on(root, movie):
+    folder = videos(root)
+    (folder / "000_003.mp4").write_bytes(b"")
+    (folder / "003_000.mp4").write_bytes(movie[:200])
+    (folder / "007_009.mp4").unlink()
+    for name in ("000_020", "000_999", "holiday"):
+        (folder / f"{name}.mp4").write_bytes(movie)
+    frame, skipped = faceforensics.index(root)
+    reasons = {path.rsplit("/", 1)[1][:-4]: reason for path, reason in skipped.itertuples(index=False)}
+    expected = {
+        "000_003": "0 bytes", "003_000": "not a readable", "007_009": "not on disk", "holiday": "of the form",
+        "000_020": "target 000 is in train but source 020 in test", "000_999": "999 is in no split",
+    }  # fmt: skip
+    assert set(reasons) == set(expected) and all(expected[name] in reasons[name] for name in expected)
+    assert len(frame) == 29
+    faceforensics.check_leakage(frame)
+
+
+def test_roots_that_are_missing_empty_or_of_another_set(tmp_path):
+    with pytest.raises(InputError, match=r"no folder.*original_sequences"):
+        faceforensics.index(tmp_path / "none")
+    with pytest.raises(InputError, match="empty: expected"):
+        faceforensics.index(tmp_path)
+    (tmp_path / "Celeb-real").mkdir()
+    with pytest.raises(InputError, match=r"expected original_sequences.*found Celeb-real"):
+        faceforensics.index(tmp_path)
+
+
+def test_wrong_splits_and_compression(root):
+    with pytest.raises(InputError, match="choose one of c0, raw, c23, c40"):
+        faceforensics.index(root, "c24")
+    for content, message in (("{", "not a JSON list"), ("[]", "list of pairs"), ('[["1"]]', "pairs"), ("[1]", "pairs")):
+        (root / "val.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            faceforensics.index(root)
+    (root / "val.json").write_text('[["000", "012"]]')
+    with pytest.raises(InputError, match=r"000 is in train\.json"):
+        faceforensics.index(root)
+    (root / "val.json").unlink()
+    with pytest.raises(InputError, match=r"no val\.json"):
+        faceforensics.index(root)
+
+
+def test_reals_alone_are_not_a_set(root):
+    for path in list((root / "manipulated_sequences").rglob("*.mp4")):
+        path.unlink()
+    with pytest.raises(InputError, match="no manipulated videos"):
+        faceforensics.index(root)
+
+
+def table(rows):
+    frame = pd.DataFrame(rows, columns=["generator", "video", "target", "source", "split"])
+    return frame.assign(dataset="set", identity=frame["target"])
+
+
+def test_leakage_is_found():
+    clean = [
+        ("real", "a", "a", "", "train"),
+        ("Deepfakes", "a_b", "a", "b", "train"),
+        ("FaceSwap", "a_b", "a", "b", "train"),
+    ]
+    faceforensics.check_leakage(table(clean))  # one name under two generators is two videos
+    with pytest.raises(InputError, match="identity b occurs in the splits test, train"):
+        faceforensics.check_leakage(table([*clean, ("real", "b", "b", "", "test")]))
+    with pytest.raises(InputError, match="identity b"):
+        faceforensics.check_leakage(table([*clean, ("Deepfakes", "c_b", "c", "b", "val")]))
+    with pytest.raises(InputError, match="occurs 2 times"):
+        faceforensics.check_leakage(table([*clean, clean[1]]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd"), st.sampled_from("xyz")), max_size=8))
+def test_leakage_agrees_with_a_plain_count(fakes):
+    rows = [("f", str(i), target, source, split) for i, (target, source, split) in enumerate(fakes)]
+    seen = {}
+    for target, source, split in fakes:
+        for person in (target, source):
+            seen.setdefault(person, set()).add(split)
+    if any(len(splits) > 1 for splits in seen.values()):
+        with pytest.raises(InputError):
+            faceforensics.check_leakage(table(rows))
+    else:
+        faceforensics.check_leakage(table(rows))

@@ -1,0 +1,137 @@
+"""The renderer of SynthFF: geometry, optics, pulse, sensor and whole clips against values computed by hand."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepfake_uncertainty.benchmark import camera, head, motion, render, skin
+from deepfake_uncertainty.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return render.render_clip(3, 11, n_frames=6)
+
+
+def test_clip_has_the_promised_shapes_and_truth(clip):
+    truth, names = clip.truth, clip.truth["landmark_names"]
+    assert clip.frames.shape == (6, 128, 128, 3) and clip.frames.dtype == np.uint8
+    assert truth["pulse"].shape == (6,) and truth["landmarks"].shape == (6, len(names), 2)
+    assert truth["face_mask"].shape == (6, 128, 128) and truth["visible"].shape == (6, len(names))
+    assert json.loads(json.dumps(truth["parameters"]))["fps"] == 25.0
+
+
+def test_same_arguments_give_the_same_bytes_and_others_do_not(clip):
+    again = render.render_clip(3, 11, n_frames=6)
+    assert np.array_equal(clip.frames, again.frames)
+    assert not np.array_equal(clip.frames, render.render_clip(4, 11, n_frames=6).frames)
+
+
+def test_face_is_where_the_landmarks_are(clip):
+    names, points = clip.truth["landmark_names"], clip.truth["landmarks"]
+    for k in range(len(points)):
+        x, y = np.rint(points[k, names.index("nose_tip")]).astype(int)
+        assert clip.truth["face_mask"][k, y, x]
+    height = points[:, names.index("chin"), 1] - points[:, names.index("brow_inner_left"), 1]
+    assert np.all((height > 40) & (height < 80))
+    assert np.all(points[:, names.index("eye_left"), 0] < points[:, names.index("eye_right"), 0])
+
+
+def test_every_tone_occurs_once_in_six_people():
+    tones = [render.render_clip(k, 5, n_frames=1, size=32).truth["parameters"]["tone"] for k in range(6)]
+    assert sorted(tones) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("bad", [{"n_frames": 0}, {"size": 8}, {"fps": 0.0}, {"number": -1}, {"seed": -1}])
+def test_bad_arguments_are_refused(bad):
+    with pytest.raises(InputError, match="render_clip"):
+        render.render_clip(**{"number": 0, "seed": 0, **bad})
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1))
+def test_rotation_is_a_rotation(yaw, pitch, roll):
+    turn = render.rotation(yaw, pitch, roll)
+    assert np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) == pytest.approx(1)
+
+
+def test_projection_of_the_centre_and_of_one_head_radius():
+    points = render.project(np.array([[0.0, 0, 0], [1, 0, 0], [1, 0, 2.5]]), (0, 0), 100, 30.0)
+    assert np.allclose(points, [[50, 48, 0], [80, 48, 0], [110, 48, -2.5]])
+
+
+def test_nearest_triangle_hides_the_other():
+    far = np.array([[0, 0, 1], [7, 0, 1], [0, 7, 1]], np.float32)
+    near = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0]], np.float32)
+    index, weights = render.rasterise(np.concatenate([far, near]), np.array([[0, 1, 2], [3, 4, 5]], np.int32), 8)
+    assert index[0, 0] == 1 and index[4, 2] == 0 and index[7, 7] == -1
+    assert weights[0, 0] == pytest.approx([1, 0])
+    flipped, _ = render.rasterise(far, np.array([[0, 2, 1]], np.int32), 8)
+    assert np.all(flipped == -1)
+
+
+def test_bilinear_sample_by_hand():
+    texture, out = np.float32([[[0], [1]], [[2], [3]]]), np.zeros(1, np.float32)
+    render.sample(texture, 0.5, 0.25, out)
+    assert out[0] == pytest.approx(0.5 + 2 * 0.25)
+
+
+def test_expression_leaves_the_skull_and_opens_the_mouth():
+    moves = head.expressions(dict(height=1.0))
+    _, v = head.grid()
+    assert np.abs(moves[0][v < 0.3]).max() < 1e-3
+    assert moves[0, ..., 1].max() == pytest.approx(0.17, rel=0.05)
+
+
+@given(st.floats(0, 2), st.floats(0, 1))
+def test_skin_darkens_with_pigment_and_blood_absorbs_green_most(melanin, blood):
+    here = skin.optics(melanin, blood)
+    assert np.all(here > 0) and np.all(here <= skin.DERMIS)
+    loss = np.log(here) - np.log(skin.optics(melanin, blood + 0.1))
+    assert np.argmax(loss) == 1 and loss == pytest.approx(0.1 * skin.HAEMOGLOBIN)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6))
+def test_pulse_has_the_rate_it_says(seed):
+    wave, rate = motion.pulse(np.random.default_rng(seed), 1000, 25.0)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(1000), 16000))
+    assert 48 < rate < 113
+    assert 60 * 25 * np.argmax(spectrum) / 16000 == pytest.approx(rate, abs=3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6), st.integers(1, 200))
+def test_performance_is_within_its_ranges(seed, n):
+    act = motion.perform(np.random.default_rng(seed), n, 25.0)
+    assert act["blink"].min() >= 0 and act["blink"].max() <= 1 and act["pose"].shape == (n, 3)
+    assert act["expression"].shape == (n, 5) and act["expression"][:, 0].min() >= 0
+    assert act["expression"][:, 0].max() <= 1 and np.all(np.isfinite(act["pose"]))
+
+
+def test_sensor_noise_is_photon_and_read_noise():
+    grain = np.random.default_rng(0).standard_normal((200, 200, 3), dtype=np.float32)
+    flat = np.full((200, 200, 3), 0.25, np.float32)
+    out = camera.develop(flat, grain, np.float32(1 / 1000), np.float32(0.01**2), camera.gamma_table())
+    linear = (out / 255.0) ** 2.2
+    assert linear.std() == pytest.approx(np.sqrt(0.25 / 1000 + 0.01**2), rel=0.03)
+    still = camera.develop(flat, 0 * grain, np.float32(0), np.float32(0), camera.gamma_table())
+    assert np.all(still == round(255 * 0.25 ** (1 / 2.2)))
+
+
+def test_blood_pulse_darkens_green_on_the_face():
+    person = render.Stage(*_person(), 64)
+    act = motion.perform(np.random.default_rng(1), 2, 25.0)
+    for name in ("pose", "shift", "blink", "expression"):
+        act[name][:] = 0
+    act["pulse"] = np.float32([-1, 1])
+    (low, mask, *_), (high, *_) = person.shoot(act, 0), person.shoot(act, 1)
+    change = np.log(low[mask].mean(0) / high[mask].mean(0))
+    assert 0.001 < change[1] < 0.02 and change[1] > change[2] > change[0] > 0
+
+
+def _person():
+    rngs = {part: np.random.default_rng([0, k]) for k, part in enumerate(render.PARTS)}
+    return skin.look(rngs["person"], 2, 30.0), head.shape(rngs["person"], 30.0), rngs

@@ -1,0 +1,129 @@
+"""Video files: round trips, times, determinism, and every way in which a file can be bad."""
+
+import wave
+
+import av
+import numpy as np
+import pytest
+
+from deepfake_uncertainty.datasets import video
+from deepfake_uncertainty.errors import InputError
+
+
+def clip(n=10, height=48, width=64):
+    """Smooth colour ramps that move by a pixel a frame: easy to compress, different in every frame."""
+    y, x = np.mgrid[:height, :width]
+    frames = [np.stack([(4 * (x + i)) % 256, 3 * y + 20, 128 + 0 * x + 3 * i], -1) for i in range(n)]
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
+def test_round_trip_keeps_frames_and_times(tmp_path):
+    fade = np.arange(12, dtype=np.uint8)[:, None, None, None]
+    flat = np.tile(np.array([200, 80, 40], np.uint8), (12, 32, 32, 1)) - fade
+    video.encode(tmp_path / "a.mp4", flat, fps=25, crf=10)
+    frames, times = video.decode(tmp_path / "a.mp4")
+    assert frames.dtype == np.uint8 and frames.shape == flat.shape
+    assert np.abs(frames.astype(int) - flat).max() <= 4
+    np.testing.assert_allclose(times, np.arange(12) / 25, atol=1e-6)
+    assert video.header(tmp_path / "a.mp4") == (25.0, 12)
+
+
+def test_ntsc_rate_and_max_frames(tmp_path):
+    video.encode(tmp_path / "a.mp4", clip(9), fps=30000 / 1001)
+    fps, count = video.header(tmp_path / "a.mp4")
+    frames, times = video.decode(tmp_path / "a.mp4", max_frames=4)
+    assert fps == pytest.approx(29.97, abs=1e-3) and count == 9 and len(frames) == 4
+    assert times[3] == pytest.approx(3 * 1001 / 30000, abs=1e-4)
+    np.testing.assert_array_equal(frames, video.decode(tmp_path / "a.mp4")[0][:4])
+
+
+def test_encoding_is_deterministic_and_crf_orders_size(tmp_path):
+    noisy = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    for name, crf in (("a", 23), ("b", 23), ("c", 40)):
+        video.encode(tmp_path / f"{name}.mp4", noisy, crf=crf)
+    a, b, c = ((tmp_path / f"{name}.mp4").read_bytes() for name in "abc")
+    assert a == b and len(c) < len(a)
+
+
+def test_one_frame_is_a_video(tmp_path):
+    video.encode(tmp_path / "a.mp4", clip(1))
+    frames, times = video.decode(tmp_path / "a.mp4")
+    assert len(frames) == 1 and times.tolist() == [0.0]
+
+
+def test_sound_beside_the_pictures_is_ignored(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        pictures = container.add_stream("libx264", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        samples.sample_rate = 16000
+        container.mux(sound.encode(samples))
+        for frame in clip(5):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(pictures.encode())
+        container.mux(sound.encode())
+    assert video.decode(tmp_path / "a.mp4")[0].shape == (5, 48, 64, 3)
+
+
+def test_missing_empty_and_corrupt_files(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "corrupt.mp4").write_bytes(b"not a video " * 500)
+    video.encode(tmp_path / "whole.mp4", clip(40))
+    whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    expected = {"none": "no video file", "empty": "0 bytes", "corrupt": "not a readable", "cut": "not a readable"}
+    for name, message in expected.items():
+        for read in (video.decode, video.header):
+            with pytest.raises(InputError, match=message) as error:
+                read(tmp_path / f"{name}.mp4")
+            assert f"{name}.mp4" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(InputError, match="no video file"):
+        video.decode(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_file_cut_off_after_its_header_is_truncated(tmp_path, suffix):
+    noisy = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"fast.{suffix}"
+    with av.open(str(path), "w", options={"movflags": "faststart"} if suffix == "mp4" else {}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for frame in noisy:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"truncated|corrupt"):
+        video.decode(path)
+
+
+def test_audio_only_file(tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    with pytest.raises(InputError, match="audio only"):
+        video.decode(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "message"),
+    [
+        (clip(2)[:, :47], {}, "even"),
+        (clip(2).astype(float), {}, "uint8"),
+        (clip(2)[..., 0], {}, "uint8"),
+        (clip(2)[:0], {}, "F >= 1"),
+        (clip(2), {"crf": 52}, "CRF"),
+        (clip(2), {"fps": 0}, "rate"),
+        (clip(2), {"fps": float("nan")}, "rate"),
+    ],
+)
+def test_refused_encodings_leave_no_file(tmp_path, frames, options, message):
+    with pytest.raises(InputError, match=message):
+        video.encode(tmp_path / "a.mp4", frames, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_max_frames_below_one_is_refused(tmp_path):
+    video.encode(tmp_path / "a.mp4", clip(2))
+    with pytest.raises(InputError, match="max_frames"):
+        video.decode(tmp_path / "a.mp4", max_frames=0)

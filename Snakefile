@@ -1,0 +1,92 @@
+# Benchmark -> trainings -> notebooks. What a job computes is cached by content in .cache, so a job whose stamp was lost is a
+# cache hit; a job whose code or profile changed runs again, because the code's digest is a parameter of its rule.
+import json
+import os
+from pathlib import Path
+
+from deepfake_uncertainty import files, notebook, paths, results
+
+PROFILE = config.get("profile", "quick")
+JOBS = config.get("jobs", 2)
+ROOT = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT", "")
+DETECTORS = ["resnet18", "fakecatcher"]
+METHODS = ["deterministic", "mc_dropout", "bnn"]
+NOTEBOOKS = [source.stem for source in notebook.sources()]
+RUNS = f".cache/runs/{PROFILE}"
+BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
+
+RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
+LEARNING = results.code_digest("benchmark", "datasets", "signals", "detectors", "uncertainty", "study")
+READING = results.code_digest()
+
+# A stamp speaks of data that are there: when they were removed, so is it.
+built = paths.DATA / PROFILE / "SynthFF" / "synthff.json"
+if not built.is_file() or not json.loads(built.read_text()).get("complete"):
+    Path(RUNS, "benchmark.done").unlink(missing_ok=True)
+for name in NOTEBOOKS:
+    if not notebook.standing(name, PROFILE):
+        Path(RUNS, f"{name}.notebook").unlink(missing_ok=True)
+
+
+wildcard_constraints:
+    detector="|".join(DETECTORS),
+    method="|".join(METHODS),
+
+
+localrules:
+    all,
+    trainings,
+
+
+rule all:
+    input:
+        expand(f"{RUNS}/{{notebook}}.notebook", notebook=NOTEBOOKS),
+
+
+rule trainings:
+    input:
+        expand(f"{RUNS}/{{detector}}-{{method}}.done", detector=DETECTORS, method=METHODS),
+
+
+rule benchmark:
+    output:
+        touch(f"{RUNS}/benchmark.done"),
+    params:
+        code=RENDERING,
+    threads: JOBS
+    shell:
+        "python -m deepfake_uncertainty build --profile {PROFILE} --jobs {JOBS}"
+
+
+def prepared(wildcards):
+    """The Bayesian network starts from the deterministic one, and dropout samples it: train that one first."""
+    return BENCHMARK if wildcards.method == "deterministic" else f"{RUNS}/{wildcards.detector}-deterministic.done"
+
+
+rule train:
+    input:
+        prepared,
+    output:
+        touch(f"{RUNS}/{{detector}}-{{method}}.done"),
+    params:
+        code=LEARNING,
+        root=ROOT,
+    threads: 1
+    shell:
+        "python -m deepfake_uncertainty train {wildcards.detector} {wildcards.method} --profile {PROFILE}"
+
+
+rule run_notebook:
+    input:
+        rules.trainings.input,
+    output:
+        # The runner writes it whole, and the last good one stays where it is when a run fails.
+        touch(f"{RUNS}/{{notebook}}.notebook"),
+    params:
+        code=READING,
+        source=lambda wildcards: files.digest(Path("notebooks", f"{wildcards.notebook}.py")),
+        overrides=lambda wildcards: notebook.parameters(PROFILE, wildcards.notebook),
+        root=ROOT,
+    threads: 1
+    shell:
+        "python -m deepfake_uncertainty.notebook run notebooks/{wildcards.notebook}.py --profile {PROFILE}"

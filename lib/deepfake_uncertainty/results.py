@@ -1,0 +1,78 @@
+"""A result is a figure and its sidecar (PNG, PDF, JSON), byte-identical on a rerun; prose quotes the sidecar."""
+
+import json
+import math
+import os
+import platform
+from importlib import metadata
+
+import numpy as np
+import pandas as pd
+
+from deepfake_uncertainty import files, paths
+from deepfake_uncertainty.errors import InputError
+
+PACKAGES = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "av", "ai-edge-litert")
+
+
+def code_digest(*folders):
+    """Return a 16-digit hex key of the library's sources: all, or the named files and folders below the package."""
+    package = paths.PROJECT / "lib" / "deepfake_uncertainty"
+    found = set()
+    for start in [package / folder for folder in folders] or [package]:
+        if not start.exists():
+            raise ValueError(f"no {start.name} in the package to make a key of")
+        found.update([start] if start.is_file() else (p for p in start.rglob("*") if p.suffix in {".py", ".mplstyle"}))
+    ordered = sorted(found)
+    return files.digest([p.relative_to(package).as_posix() for p in ordered], *ordered)
+
+
+def environment():
+    """Return what a result depends on besides its inputs: versions, code, hardware; no time, no host, no path."""
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
+    return {
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        "code": code_digest(),
+        "hardware": {"machine": platform.machine(), "threads": threads},
+    }
+
+
+def save(figure, name, numbers, profile, seed):
+    """Write figures/`name`.png, .pdf and .json (`numbers`: dicts, lists, arrays, frames, nested); return its path."""
+    # Times are the only part of these formats that changes from run to run.
+    for suffix, stamps in ((".png", {}), (".pdf", {"CreationDate": None})):
+        with files.whole(paths.FIGURES / f"{name}{suffix}") as temporary:
+            figure.savefig(temporary, metadata=stamps)
+    sidecar = {"name": name, "profile": profile, "seed": seed, "numbers": plain(numbers), **environment()}
+    files.write_json(paths.FIGURES / f"{name}.json", sidecar)
+    return paths.FIGURES / f"{name}.json"
+
+
+def load(name):
+    """Return the sidecar of figure `name`; raises InputError when it was not made yet."""
+    path = paths.FIGURES / f"{name}.json"
+    if not path.is_file():
+        raise InputError(f"no result figures/{name}.json: run ./run_all.sh to make it")
+    return json.loads(path.read_text())
+
+
+def plain(value):
+    """Return `value` as plain JSON types, floats to 6 significant digits, NaN and infinities as None."""
+    if isinstance(value, pd.DataFrame):
+        return [plain(row) for row in value.reset_index().to_dict("records")]
+    if isinstance(value, dict):
+        return {_key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, pd.Series):
+        return plain(value.to_dict())
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _key(key):
+    """Return a dictionary key as text; the parts of an index of several levels are joined by a slash."""
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)

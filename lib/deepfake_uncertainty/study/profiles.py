@@ -1,0 +1,44 @@
+"""How large a run is: one table, read by the command line, the batch and the notebooks."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepfake_uncertainty import paths
+from deepfake_uncertainty.errors import InputError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Size of the embedded benchmark (identities, frames a clip) and of the sampling (T samples, bootstrap resamples)."""
+
+    name: str
+    identities: int
+    frames: int
+    samples: int
+    resamples: int
+    seed: int = 0
+
+
+_PROFILES = {
+    "quick": Profile("quick", identities=60, frames=144, samples=20, resamples=1000),
+    "full": Profile("full", identities=200, frames=192, samples=50, resamples=2000),
+    "paper": Profile("paper", identities=0, frames=0, samples=50, resamples=2000),
+}
+
+
+def get(name):
+    """Return the Profile called `name`; InputError for an unknown one."""
+    if name not in _PROFILES:
+        raise InputError(f"unknown profile '{name}': use {', '.join(_PROFILES)}")
+    return _PROFILES[name]
+
+
+def root(profile):
+    """Return the data root: the one that the user gave, or that of the embedded benchmark of `profile`."""
+    given = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT")
+    if given:
+        return Path(given)
+    if profile == "paper":
+        raise InputError("profile paper reads real data: give the root of FaceForensics++ with --data-root DIR")
+    return paths.DATA / profile / "SynthFF"

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# From a clone to figures; needs Python 3.11 and git, nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat <<'TEXT'
+usage: ./run_all.sh [COMMAND] [--profile quick|full|paper] [--jobs N] [--data-root DIR]
+
+commands
+  (none)   environment, benchmark, trainings, notebooks, figures; ends with a table
+  test     ruff, pytest, notebook pairs in sync, nbval
+  bench    speed of the pipeline's stages on this machine
+  html     the executed notebooks as web pages in site/
+  clean    remove what a run computed (.cache, .snakemake, data, site); keeps .venv, notebooks and figures
+
+options
+  --profile quick   the whole study, small, on the embedded benchmark (default)
+            full    the embedded benchmark at full size
+            paper   real data sets: needs --data-root
+  --jobs N          jobs at a time (default: the number of processors)
+  --data-root DIR   a data set in the FaceForensics++ layout, read in place of the embedded benchmark
+TEXT
+}
+
+fail() { echo "run_all.sh: $1" >&2; exit 2; }
+
+parse() {
+  command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) data_root=""
+  [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
+  while (($#)); do
+    case $1 in
+      -h|--help) usage; exit 0 ;;
+      --profile|--jobs|--data-root) (($# > 1)) || fail "$1 needs a value; see ./run_all.sh --help" ;;&
+      --profile) profile=$2; shift 2 ;;
+      --jobs) jobs=$2; shift 2 ;;
+      --data-root) data_root=$2; shift 2 ;;
+      *) fail "unknown option '$1'; see ./run_all.sh --help" ;;
+    esac
+  done
+  [[ $command =~ ^(run|test|bench|html|clean)$ ]] || fail "unknown command '$command': use test, bench, html or clean"
+  [[ $profile =~ ^(quick|full|paper)$ ]] || fail "unknown profile '$profile': use quick, full or paper"
+  [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs needs a number above zero, not '$jobs'"
+  [[ -z $data_root || -d $data_root ]] || fail "--data-root '$data_root' is not a folder: give the root of the data set"
+  [[ $profile != paper || -n $data_root ]] || fail "profile paper needs --data-root DIR with FaceForensics++"
+}
+
+pins() { awk '/^ *- pip:/ {on = 1; next} /^[^ ]/ {on = 0} on && $1 == "-" {print $2}' environment.yml; }
+
+no_deps_pins() { awk '$1 == "#" && $2 == "no-deps:" {print $3}' environment.yml; }
+
+find_python() {
+  local python
+  for python in python3.11 python3 python; do
+    "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo "$python"; return; }
+  done
+  fail "Python 3.11 not found: install it, or activate the conda environment of environment.yml"
+}
+
+environment() {
+  local prefix=.venv stamp wanted python
+  if [[ ${CONDA_DEFAULT_ENV:-} == deepfake-uncertainty ]]; then
+    prefix=$CONDA_PREFIX
+  elif [[ ! -x .venv/bin/python ]]; then
+    python=$(find_python)
+    "$python" -m venv .venv
+  fi
+  prefix=$(cd "$prefix" && pwd)
+  export PATH="$prefix/bin:$PATH"
+  # The stamp is written last, so an interrupted installation is taken up again; the folder is in it, since the install is editable.
+  wanted=$({ cat environment.yml pyproject.toml; pwd; } | git hash-object --stdin)
+  stamp=$prefix/.deepfake-uncertainty
+  [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && return
+  echo "installing the pinned packages into $prefix (once; about 5 GB)"
+  mapfile -t packages < <(pins)
+  mapfile -t bare < <(no_deps_pins)
+  python -m pip install --quiet --disable-pip-version-check "${packages[@]}"
+  python -m pip install --quiet --disable-pip-version-check --no-deps "${bare[@]}" -e .
+  echo "$wanted" > "$stamp"
+}
+
+settings() {
+  # One thread a job: the scheduler fills the processors, and results do not depend on how many there are.
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  export MKL_NUM_THREADS=$OMP_NUM_THREADS OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS NUMBA_NUM_THREADS=$OMP_NUM_THREADS
+  export SOURCE_DATE_EPOCH=1735689600 PYTHONHASHSEED=0 MPLBACKEND=agg PYDEVD_DISABLE_FILE_VALIDATION=1
+  export DEEPFAKE_UNCERTAINTY_HOME=$PWD DEEPFAKE_UNCERTAINTY_RUN=$$
+  [[ -z $data_root ]] || DEEPFAKE_UNCERTAINTY_DATA_ROOT=$(cd "$data_root" && pwd)
+  [[ -z $data_root ]] || export DEEPFAKE_UNCERTAINTY_DATA_ROOT
+}
+
+pipeline() {
+  # Targets come first: --config and --quiet would swallow them.
+  local call=(python -m snakemake "$@" --snakefile Snakefile --cores "$jobs" --config "profile=$profile" "jobs=$jobs")
+  # The code's digest is a parameter of each rule, so neither a rule's wording nor a file's date retrains anything.
+  call+=(--rerun-triggers params input --rerun-incomplete --keep-going --quiet rules progress host)
+  # `set -e` is off inside `pipeline || ...`, so the exit is spelt out.
+  python -m deepfake_uncertainty.leftovers || exit 2
+  [[ ! -d .snakemake/locks ]] || python -m snakemake --snakefile Snakefile --unlock --quiet all >/dev/null 2>&1 || true
+  "${call[@]}"
+}
+
+run() {
+  local status=0
+  pipeline all || status=1
+  python -m deepfake_uncertainty.notebook table
+  return "$status"
+}
+
+tests() {
+  python -m ruff check .
+  python -m pytest
+  python -m deepfake_uncertainty.notebook sync
+  if compgen -G 'notebooks/[0-9]*.ipynb' >/dev/null; then
+    pipeline trainings
+    python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks/[0-9]*.ipynb
+  fi
+}
+
+html() {
+  compgen -G 'notebooks/[0-9]*.ipynb' >/dev/null || fail "no executed notebook yet: run ./run_all.sh first"
+  python -m nbconvert --log-level WARN --to html --output-dir site notebooks/[0-9]*.ipynb
+  echo "pages in site/"
+}
+
+parse "$@"
+[[ $command != clean ]] || { rm -rf .cache .snakemake data site; echo "removed .cache, .snakemake, data and site"; exit 0; }
+environment
+settings
+case $command in
+  run) run ;;
+  test) tests ;;
+  bench) python tests/bench.py ;;
+  html) html ;;
+esac

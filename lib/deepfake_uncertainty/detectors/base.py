@@ -1,0 +1,72 @@
+"""What every detector is: a network with a dropout head, its inputs from a face track, and a recipe to train it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from deepfake_uncertainty.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a detector is trained: passes, batch size, AdamW's rate and decay, variational passes, inputs of each video.
+
+    flip mirrors half of the inputs left to right, for detectors that read pictures.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    bayes_epochs: int
+    samples_a_video: int
+    flip: bool = False
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A detector by name.
+
+    build(n_classes, dropout) -> Classifier; inputs(track, n) -> (float32 (m, C, H, W) in [0, 1], first frames int64 (m,))
+    with m = min(n, what the clip holds); window is the frames that one input spans.
+    """
+
+    name: str
+    label: str
+    build: Callable
+    inputs: Callable
+    window: int
+    recipe: Recipe
+
+
+class Classifier(nn.Module):
+    """A network in two parts: `features` (N, C, H, W) in [0, 1] -> (N, D), and a dropout head on them.
+
+    Calling it gives logits (N, n_classes); class 0 is real. What does not depend on the head's dropout mask is `features`.
+    """
+
+    def __init__(self, features, n_features, n_classes, dropout):
+        super().__init__()
+        if n_classes < 2:
+            raise InputError(f"a classifier of {n_classes} class(es): give 2 or more")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout rate {dropout}: give a probability in [0, 1)")
+        self.features = features
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, n_classes))
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+def evenly_spaced(length, n):
+    """Return min(n, length) increasing indices int64 spread over the whole of range(length), one at each part's middle.
+
+    Raises InputError when n or length is below 1.
+    """
+    if n < 1 or length < 1:
+        raise InputError(f"{n} of {length} frames or windows asked for: both must be 1 or more")
+    n = min(n, length)
+    return (2 * np.arange(n, dtype=np.int64) + 1) * length // (2 * n)

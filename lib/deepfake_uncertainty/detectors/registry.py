@@ -1,0 +1,28 @@
+"""The detectors by name; a new one is its file and one line here."""
+
+from functools import partial
+
+from deepfake_uncertainty.detectors import blind, fakecatcher
+from deepfake_uncertainty.detectors.base import DetectorSpec, Recipe
+from deepfake_uncertainty.errors import InputError
+
+BLIND = Recipe(epochs=10, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=3, samples_a_video=16, flip=True)
+PPG = Recipe(epochs=30, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=8, samples_a_video=8)
+
+DETECTORS = {
+    spec.name: spec
+    for spec in (
+        DetectorSpec("resnet18", "ResNet18", blind.resnet18, blind.frames, 1, BLIND),
+        DetectorSpec("fakecatcher", "FakeCatcher", fakecatcher.network, fakecatcher.maps, 64, PPG),
+        DetectorSpec(
+            "fakecatcher128", "FakeCatcher, 128 frames", fakecatcher.network, partial(fakecatcher.maps, window=128), 128, PPG
+        ),
+    )
+}
+
+
+def get(name):
+    """Return the `DetectorSpec` called `name`; raises InputError that lists the known names."""
+    if name not in DETECTORS:
+        raise InputError(f"unknown detector '{name}': use {', '.join(DETECTORS)}")
+    return DETECTORS[name]

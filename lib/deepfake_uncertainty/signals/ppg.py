@@ -1,0 +1,182 @@
+"""Photoplethysmography: the pulse that the skin's colour carries, and the PPG maps that FakeCatcher reads.
+
+FakeCatcher (Ciftci, Demir, Yin 2020) cuts the aligned face into 32 sub-regions; here they are 8 rows from the forehead to
+the chin by 4 columns. Each gives a chrominance signal (CHROM, de Haan & Jeanne 2013) and its Welch spectrum.
+"""
+
+import numpy as np
+from numba import njit
+from scipy import signal as dsp
+
+from deepfake_uncertainty.errors import InputError
+
+BAND = 0.7, 4.0  # Hz: 42 to 240 beats a minute
+CHROM_SECONDS = 1.6  # length of the windows in which CHROM weighs its two chrominances (de Haan & Jeanne 2013)
+ROWS, COLUMNS = 8, 4
+REGIONS = ROWS * COLUMNS
+
+# Face-mesh landmarks (left contour, midline, right contour) of the 9 lines between the rows, forehead to chin. The
+# midline keeps the two halves of the face apart when the head turns.
+LINES = np.array([
+    (103, 151, 332), (54, 9, 284), (162, 168, 389), (127, 197, 356), (234, 4, 454), (93, 2, 323), (132, 0, 361),
+    (172, 17, 397), (150, 199, 379),
+])  # fmt: skip
+INSET = 0.12  # the contour moves this share of the way to the midline: its own pixels mix with the background
+# Brows, eyes and mouth move and carry little pulse: the whole-face signal leaves their rows out, and the jaw (beards).
+SKIN_ROWS = 0, 3, 4, 5
+
+
+def region_traces(crops, landmarks):
+    """Return the mean colour float32 (F, 32, 3), RGB in [0, 255], of the 32 face sub-regions, row by row from the forehead.
+
+    crops uint8 (F, S, S, 3); landmarks (F, 468, 2) in crop px. Raises InputError for other shapes or NaN landmarks.
+    """
+    crops, landmarks = np.asarray(crops), np.asarray(landmarks, np.float32)
+    if crops.ndim != 4 or crops.shape[3] != 3 or crops.dtype != np.uint8 or not len(crops):
+        raise InputError(f"crops of shape {crops.shape}, {crops.dtype}: PPG needs uint8 (F, S, S, 3) with F >= 1")
+    if landmarks.shape != (len(crops), 468, 2) or not np.isfinite(landmarks).all():
+        raise InputError(f"landmarks of shape {landmarks.shape}: PPG needs finite ({len(crops)}, 468, 2) in crop px")
+    left, middle, right = np.moveaxis(landmarks[:, LINES], 2, 0)
+    left, right = left + INSET * (middle - left), right + INSET * (middle - right)
+    grid = np.stack([left, (left + middle) / 2, middle, (middle + right) / 2, right], axis=2)
+    return _cell_means(np.ascontiguousarray(crops), grid, max(8, crops.shape[1] // 8))
+
+
+@njit(cache=True)
+def _cell_means(crops, grid, steps):
+    """Average steps x steps bilinear samples of every quadrilateral of grid (F, 9, 5, 2): the face laid on a rectangle."""
+    n_frames, height, width = crops.shape[:3]
+    means = np.zeros((n_frames, REGIONS, 3), np.float32)
+    for frame in range(n_frames):
+        for cell in range(REGIONS):
+            row, column = cell // COLUMNS, cell % COLUMNS
+            corner = grid[frame, row : row + 2, column : column + 2]
+            for i in range(steps):
+                v = (i + 0.5) / steps
+                for j in range(steps):
+                    u = (j + 0.5) / steps
+                    point = (1 - v) * ((1 - u) * corner[0, 0] + u * corner[0, 1])
+                    point += v * ((1 - u) * corner[1, 0] + u * corner[1, 1])
+                    x, y = min(max(point[0], 0.0), width - 1.001), min(max(point[1], 0.0), height - 1.001)
+                    column0, row0 = int(x), int(y)
+                    a, b = x - column0, y - row0
+                    for c in range(3):
+                        top = (1 - a) * crops[frame, row0, column0, c] + a * crops[frame, row0, column0 + 1, c]
+                        low = (1 - a) * crops[frame, row0 + 1, column0, c] + a * crops[frame, row0 + 1, column0 + 1, c]
+                        means[frame, cell, c] += (1 - b) * top + b * low
+    return means / steps**2
+
+
+def skin_trace(traces):
+    """Return the whole-face skin colour (F, 3) of region traces (F, 32, 3): forehead, cheeks and nose averaged."""
+    traces = np.asarray(traces)
+    return traces.reshape(len(traces), ROWS, COLUMNS, 3)[:, SKIN_ROWS, :].mean(axis=(1, 2))
+
+
+def chrom(rgb, fps):
+    """Return the CHROM pulse signal float64 (F,) of a colour trace (F, 3), rising with blood volume, mean near 0.
+
+    fps in frames/s. Raises InputError for a trace that is constant, not finite or shorter than 1.6 s (de Haan & Jeanne
+    2013).
+    """
+    rgb = np.asarray(rgb, float)
+    if rgb.ndim != 2 or rgb.shape[1] != 3:
+        raise InputError(f"colour trace of shape {rgb.shape}: CHROM needs (F, 3)")
+    return _pulses(rgb[:, None], fps)[:, 0]
+
+
+def _pulses(traces, fps):
+    """Return CHROM signals (F, K) of traces (F, K, 3); a trace without any variation among others gives zeros."""
+    length = _check(traces, fps)
+    # Colour relative to its own mean over the window: the light's level and slow changes drop out.
+    mean = _moving_mean(traces, length)
+    relative = np.divide(traces, mean, out=np.ones_like(mean), where=mean > 0) - 1
+    red, green, blue = np.moveaxis(relative, -1, 0)
+    sections = dsp.butter(3, BAND, "bandpass", fs=fps, output="sos")
+    x, y = dsp.sosfiltfilt(sections, np.stack([3 * red - 2 * green, 1.5 * red + green - 1.5 * blue]), axis=1)
+    pulses = _overlap_add(x, y, length)
+    pulses[:, np.ptp(traces, axis=0).max(axis=-1) == 0] = 0
+    return pulses
+
+
+def _check(traces, fps):
+    """Return the length in frames of a CHROM window, or raise InputError for what no pulse can be read from."""
+    if not np.isfinite(fps) or fps <= 2 * BAND[1]:
+        raise InputError(f"{fps} frames/s: a pulse of up to {BAND[1]:g} Hz needs more than {2 * BAND[1]:g}")
+    length = 2 * int(np.ceil(CHROM_SECONDS * fps / 2))
+    if len(traces) < max(length, 24):
+        raise InputError(f"trace of {len(traces)} frames at {fps:g} frames/s: CHROM needs {max(length, 24)} or more")
+    if not np.isfinite(traces).all() or traces.min() < 0:
+        raise InputError("colour trace holds NaN, infinite or negative values: check the crops and landmarks it is from")
+    if not np.ptp(traces, axis=0).any():
+        raise InputError("colour trace is constant: a still picture has no pulse, give a clip that moves")
+    return length
+
+
+def _moving_mean(traces, length):
+    """Return the mean over `length` frames about each; at the ends the window stays inside the trace."""
+    total = np.concatenate([np.zeros((1, *traces.shape[1:])), np.cumsum(traces, axis=0, dtype=float)])
+    start = np.clip(np.arange(len(traces)) - length // 2, 0, len(traces) - length)
+    return (total[start + length] - total[start]) / length
+
+
+def _overlap_add(x, y, length):
+    """Return x - (std x / std y) y, the ratio per half-overlapping Hann window of `length` frames, for x, y (F, K)."""
+    n, hop = len(x), length // 2
+    pulse, weight = np.zeros_like(x), np.zeros((n, 1))
+    hann = dsp.windows.hann(length + 1)[:length, None] + 1e-3  # the ends of the clip are covered, if faintly
+    for start in [*range(0, n - length, hop), n - length]:
+        part = slice(start, start + length)
+        spread = y[part].std(axis=0)
+        ratio = np.divide(x[part].std(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-12)
+        pulse[part] += hann * (x[part] - ratio * y[part])
+        weight[part] += hann
+    return pulse / weight
+
+
+def ppg_map(traces, fps, window):
+    """Return the PPG map float32 (64, window) in [0, 1]: 32 pulse signals (0.5 is zero), then their 32 spectra.
+
+    traces (window, 32, 3), `window` frames at fps frames/s; spectrum columns run from 0.7 to 4 Hz, each row by its own
+    peak. Raises InputError for other shapes and for traces that `chrom` refuses (Ciftci, Demir, Yin 2020).
+    """
+    traces = np.asarray(traces, float)
+    if traces.shape != (window, REGIONS, 3):
+        raise InputError(f"traces of shape {traces.shape}: a PPG map of {window} frames needs ({window}, {REGIONS}, 3)")
+    pulses = _pulses(traces, fps).T
+    # One scale for all rows keeps which regions pulse strongly; the median lets no blinking eye set it.
+    spread = pulses.std(axis=1)
+    signals = np.clip(0.5 + pulses / (6 * np.median(spread[spread > 0])), 0, 1)
+    return np.concatenate([signals, _spectra(pulses, fps)]).astype(np.float32)
+
+
+def _spectra(pulses, fps):
+    """Return Welch spectra (K, window) of pulses (K, window) on even steps from 0.7 to 4 Hz, each row's peak at 1."""
+    window = pulses.shape[1]
+    # Two segments of three quarters: shorter ones would blur the heart rate over the band.
+    frequency, density = dsp.welch(pulses, fps, nperseg=window * 3 // 4, noverlap=window // 2, nfft=8 * window)
+    columns = np.linspace(*BAND, window)
+    rows = np.array([np.interp(columns, frequency, row) for row in density])
+    peak = rows.max(axis=1, keepdims=True)
+    return np.divide(rows, peak, out=np.zeros_like(rows), where=peak > 0)
+
+
+def heart_rate(signal, fps):
+    """Return (heart rate in beats/min, signal-to-noise ratio in dB) of a pulse signal (F,) sampled at fps frames/s.
+
+    The rate is the spectrum's peak in 0.7-4 Hz; the ratio sets the power about it and its double against the rest of the
+    band (de Haan & Jeanne 2013). Raises InputError for a signal that is constant, not finite or shorter than 1.6 s.
+    """
+    signal = np.asarray(signal, float)
+    if signal.ndim != 1:
+        raise InputError(f"pulse signal of shape {signal.shape}: a heart rate needs (F,)")
+    _check(signal[:, None] - np.nanmin(signal, initial=np.inf), fps)
+    n_bins = max(1 << int(np.ceil(np.log2(600 * fps))), 8 * len(signal))  # steps of 0.1 beats/min or finer
+    frequency, power = dsp.periodogram(signal, fps, window="hann", nfft=n_bins)
+    inside = (frequency >= BAND[0]) & (frequency <= BAND[1])
+    frequency, power = frequency[inside], power[inside]
+    peak = frequency[power.argmax()]
+    width = max(0.1, 1.5 * fps / len(signal))  # Hz; a short clip cannot resolve the paper's 0.1
+    near = (np.abs(frequency - peak) <= width) | (np.abs(frequency - 2 * peak) <= 2 * width)
+    rest = max(power[~near].sum(), np.finfo(float).tiny)
+    return float(60 * peak), float(10 * np.log10(power[near].sum() / rest))

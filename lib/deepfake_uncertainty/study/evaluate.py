@@ -1,0 +1,122 @@
+"""Samples to tables: per video, per generator, with intervals from a bootstrap over identities."""
+
+import numpy as np
+import pandas as pd
+
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import metrics
+from deepfake_uncertainty.uncertainty.measures import measures
+
+# A folder or file name alone is no key: the same name stands under every generator.
+KEY = ["dataset", "generator", "video"]
+SCORES = "softmax", "total", "aleatoric", "epistemic"
+LEVEL = 95  # percent
+
+
+def _checked(samples, index):
+    samples = np.asarray(samples, dtype=np.float64)
+    if samples.ndim != 3 or samples.shape[1] != len(index) or not samples.size:
+        raise InputError(f"samples have shape {samples.shape}: give (T, {len(index)}, C), one item a row of the index")
+    missing = [name for name in [*KEY, "identity", "label"] if name not in index]
+    if missing:
+        raise InputError(f"the index lacks the columns {', '.join(missing)}: make it with predict.load_inputs")
+    metrics.finite("samples", samples, 3)
+    return samples
+
+
+def by_video(samples, index):
+    """Return samples (T, V, C), the mean probability of each video in each sample, and the index of V rows.
+
+    The rows of a video are those of one (dataset, generator, video). Raises InputError when they differ in label or
+    identity.
+    """
+    samples = _checked(samples, index)
+    groups = index.groupby(KEY, sort=False)
+    if (groups[["label", "identity"]].nunique(dropna=False) > 1).any(axis=None):
+        raise InputError("a video has rows of two labels or two identities: check the index of the data set")
+    code = groups.ngroup().to_numpy()
+    total = np.zeros((len(samples), groups.ngroups, samples.shape[2]))
+    np.add.at(total, (slice(None), code), samples)
+    first = index.iloc[np.unique(code, return_index=True)[1]].drop(columns="start", errors="ignore")
+    return total / np.bincount(code)[None, :, None], first.reset_index(drop=True)
+
+
+def scores(samples):
+    """Return the uncertainty scores (N,) of samples (T, N, C): softmax = 1 - max mean p, then the measures in nats."""
+    samples = np.asarray(samples)
+    found = {name: np.asarray(value, dtype=np.float64) for name, value in measures(samples).items()}
+    return {"softmax": 1 - samples.mean(0).max(1)} | {name: found[name] for name in SCORES[1:]}
+
+
+def resamples(index, seed, n_boot):
+    """Return weights (n_boot, N): how often each row is drawn when whole identities are drawn with replacement."""
+    clusters = index.groupby(["dataset", "identity"], sort=True, dropna=False).ngroup().to_numpy()
+    count = clusters.max() + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n_boot)
+    return drawn[:, clusters].astype(np.float64)
+
+
+def _values(mean, labels, uncertain, weights, ranked=None):
+    """Return {metric: (B,)}; `ranked` weights (default: the same) are those of the real-against-fake AUROC."""
+    ranked = weights if ranked is None else ranked
+    wrong = metrics.errors(mean, labels)
+    found = {name: getattr(metrics, name)(mean, labels, weights) for name in ("accuracy", "nll", "brier", "ece")}
+    found["auroc"] = metrics.class_auroc(mean, labels, ranked)
+    for name, score in uncertain.items():
+        found |= {f"{name}_mean": metrics.mean(score, weights),
+                  f"{name}_failure_auroc": metrics.failure_auroc(score, wrong, weights),
+                  f"{name}_aurc": metrics.aurc(score, wrong, weights),
+                  f"{name}_augrc": metrics.augrc(score, wrong, weights)}
+    return found
+
+
+def _interval(values):
+    """Return value, low, high of (1 + B,) values, the first from the data; resamples that define none are left out.
+
+    No interval is given where fewer than half of the resamples define the metric: it would describe the lucky ones.
+    """
+    drawn = values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(values[0]) or 2 * len(drawn) < max(len(values) - 1, 1):
+        return values[0], np.nan, np.nan
+    tail = (100 - LEVEL) / 2
+    return values[0], *np.percentile(drawn, [tail, 100 - tail])
+
+
+def _frame(found):
+    return pd.DataFrame({name: _interval(v) for name, v in found.items()}, index=["value", "low", "high"]).T
+
+
+def _prepared(samples, index, seed, n_boot, level):
+    if level not in ("video", "window"):
+        raise InputError(f"level is {level!r}: give 'video' or 'window'")
+    samples, index = by_video(samples, index) if level == "video" else (_checked(samples, index), index)
+    weights = np.vstack([np.ones(len(index)), resamples(index, seed, n_boot)])
+    return samples.mean(0), index["label"].to_numpy(), scores(samples), weights, index
+
+
+def table(samples, index, seed, n_boot=1000, level="video"):
+    """Return a frame, one row a metric, columns value, low, high (95 percent), of samples (T, N, C) with N index rows.
+
+    Metrics: accuracy, nll, brier, ece, auroc, and for each score (softmax response, total, aleatoric, epistemic) its
+    mean, failure AUROC, AURC and AUGRC. Percentile bootstrap over identities, `n_boot` draws from `seed`. A metric that
+    the data do not define (one class only, no error or nothing but errors) is NaN. `level` is 'video' or 'window'.
+    """
+    mean, labels, uncertain, weights, _ = _prepared(samples, index, seed, n_boot, level)
+    return _frame(_values(mean, labels, uncertain, weights))
+
+
+def table_by_generator(samples, index, seed, n_boot=1000, level="video"):
+    """Return `table` for each generator (index levels generator, metric), on its rows alone and on the same resamples.
+
+    With two classes the AUROC of a generator ranks its rows against the real ones; with more it is NaN, as only one
+    class is left.
+    """
+    mean, labels, uncertain, weights, index = _prepared(samples, index, seed, n_boot, level)
+    family = index["generator"].to_numpy()
+    parts = {}
+    for name in pd.unique(index["generator"]):
+        own = weights * (family == name)
+        against_real = weights * np.isin(family, [name, "real"])
+        ranked = against_real if mean.shape[1] == 2 else np.zeros_like(own)
+        parts[name] = _frame(_values(mean, labels, uncertain, own, ranked))
+    return pd.concat(parts, names=["generator", "metric"])

@@ -1,0 +1,166 @@
+"""Index to detector inputs to samples of probabilities, each step kept in a content-keyed cache."""
+
+import dataclasses
+import logging
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deepfake_uncertainty import files, paths, results
+from deepfake_uncertainty.datasets import tracks
+from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import train
+from deepfake_uncertainty.uncertainty import bayes, dropout, sampling
+
+log = logging.getLogger(__name__)
+COLUMNS = ["dataset", "generator", "video", "identity", "split"]
+BINARY = "real", "fake"
+BATCH = 64
+
+
+class Samples(NamedTuple):
+    """Probabilities float32 (T, N, C) and their index of N rows (video key, identity, split, start frame, label)."""
+
+    probabilities: np.ndarray
+    index: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What shapes a model besides its data: classes, dropout rate, KL weight, prior width, MOPED delta, recipe.
+
+    `classes` is ('real', 'fake') or a tuple of generators, for source detection; `recipe` None is the detector's.
+    """
+
+    classes: tuple = BINARY
+    dropout: float = 0.2
+    beta: float = 1.0
+    prior_std: float = 0.1
+    delta: float = 0.1
+    recipe: object = None
+
+
+def _stored(path, make):
+    """Return the arrays (a dict) of the .npz at `path`; where it is absent or damaged, make() them and write it."""
+    with train.locked(path):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            log.warning("cached %s is damaged and is made again: %s", path, error)
+        arrays = make()
+        with files.whole(path) as temporary:
+            np.savez(temporary, **arrays)
+        return arrays
+
+
+def _video_inputs(path, spec, code):
+    count = spec.recipe.samples_a_video
+
+    def make():
+        x, starts = spec.inputs(tracks.load(path), count)
+        return {"x": np.asarray(x, dtype=np.float32), "starts": np.asarray(starts, dtype=np.int64)}
+
+    key = files.digest(Path(path), spec.name, spec.window, count, code)
+    found = _stored(paths.CACHE / "inputs" / f"{key}.npz", make)
+    return found["x"], found["starts"]
+
+
+def labels(generators, classes=BINARY):
+    """Return the label (N,) int of each generator name: 0 real, 1 fake, or its place among `classes`, the sources."""
+    if tuple(classes) == BINARY:
+        return (np.asarray(generators) != "real").astype(int)
+    unknown = sorted(set(generators) - set(classes))
+    if unknown:
+        raise InputError(f"generators {', '.join(unknown)} are not among the classes: filter the index, or add them")
+    return np.array([list(classes).index(name) for name in generators], dtype=int)
+
+
+def load_inputs(index, spec, classes=BINARY):
+    """Return inputs x float32 (N, C, H, W) of the videos of `index` for a DetectorSpec, and the frame of their N rows.
+
+    Columns: dataset, generator, video, identity, split, start (frame), label. Videos that cannot be used are skipped
+    and listed as (path, reason) in the frame's attrs['skipped']. Raises InputError when none is left.
+    """
+    code = results.code_digest("detectors", "signals", "datasets")
+    arrays, rows, skipped = [], [], []
+    for row in index.itertuples(index=False):
+        try:
+            x, starts = _video_inputs(row.path, spec, code)
+        except InputError as error:
+            skipped.append((str(row.path), str(error)))
+            continue
+        arrays.append(x)
+        rows += [{name: getattr(row, name) for name in COLUMNS} | {"start": int(start)} for start in starts]
+    if not rows:
+        reason = skipped[0][1] if skipped else "the index is empty: check the splits and filters"
+        raise InputError(f"none of {len(index)} videos can be used by {spec.name}: {reason}")
+    rows = pd.DataFrame(rows)
+    rows["label"] = labels(rows["generator"], classes)
+    rows.attrs["skipped"] = skipped
+    return np.concatenate(arrays), rows
+
+
+def _batches(x):
+    return torch.from_numpy(np.ascontiguousarray(x)).split(BATCH)
+
+
+def network_for(spec, x, y, seed, settings):
+    """Return the trained Classifier of a spec on x, y and its cache key; weights start from `seed`."""
+    train.seed_everything(seed)
+    network = spec.build(len(settings.classes), settings.dropout)
+    key, _ = train.cached(network, x, y, settings.recipe, seed)
+    return network, key
+
+
+def _posterior_for(spec, x, y, seed, settings):
+    """MOPED: prior and posterior are centred on the trained network (Krishnan et al. 2020)."""
+    network, _ = network_for(spec, x, y, seed, settings)
+    posterior = bayes.VariationalPosterior(network, settings.prior_std, settings.delta)
+    key, _ = train.cached(posterior, x, y, settings.recipe, seed, train.fit_bayes, beta=settings.beta)
+    return posterior, key
+
+
+# method: how to get the model, how to sample it from (model, batches, T, seed)
+METHODS = {
+    "deterministic": (network_for, lambda model, batches, T, seed: sampling.deterministic(model, batches)),
+    "mc_dropout": (network_for, dropout.mc_dropout),
+    "bnn": (_posterior_for, bayes.samples),
+}
+
+
+def samples_for(detector, method, index, seed, T, on=None, settings=None):
+    """Return Samples of a detector (registry name) trained on the train rows of `index`, on its other rows or on `on`.
+
+    `method` is deterministic (T = 1), mc_dropout or bnn; `on` is an index of other videos (another data set). Raises
+    InputError for unknown names, and when what is predicted shares a video or an identity with what was trained on.
+    """
+    if method not in METHODS:
+        raise InputError(f"no method {method!r}: give one of {', '.join(METHODS)}")
+    if T < 1:
+        raise InputError(f"T is {T}: give at least one sample")
+    spec = registry.get(detector)
+    settings = settings or Settings()
+    settings = dataclasses.replace(settings, recipe=settings.recipe or spec.recipe)
+    training = index[index["split"] == "train"]
+    asked = index[index["split"] != "train"] if on is None else on
+    train.refuse_leak({"what is trained on": training, "what is predicted": asked})
+    train.refuse_leak({f"split {name}": rows for name, rows in asked.groupby("split")})
+    x, rows = load_inputs(training, spec, settings.classes)
+    model_of, sample = METHODS[method]
+    model, key = model_of(spec, x, rows["label"].to_numpy(), seed, settings)
+    seen, seen_rows = load_inputs(asked, spec, settings.classes)
+    code = results.code_digest("uncertainty", "detectors")
+    name = files.digest(key, method, T, seed, train.array_digest(seen), code)
+
+    def make():
+        return {"probabilities": np.asarray(sample(model, _batches(seen), T, seed), dtype=np.float32)}
+
+    return Samples(_stored(paths.CACHE / "samples" / f"{name}.npz", make)["probabilities"], seen_rows)

@@ -1,0 +1,167 @@
+"""The embedded benchmark: warps, retrieval, splits, what generators may touch, and a build in miniature."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepfake_uncertainty.benchmark import build
+from deepfake_uncertainty.benchmark.generators import base, deepfakes, face2face, faceswap
+from deepfake_uncertainty.errors import InputError
+
+
+def mesh(rng, frames=12, opening=0.0):
+    """A 468-point face in 64 x 64 px: random points, with the named ones where a face has them, swaying a little."""
+    points = rng.uniform(16, 48, (468, 2))
+    angle = np.linspace(0, 2 * np.pi, len(base.OVAL), endpoint=False) - np.pi / 2
+    points[base.OVAL] = 32 + np.stack([20 * np.cos(angle), 26 * np.sin(angle)], 1)
+    angle = np.linspace(0, 2 * np.pi, len(base.LIPS), endpoint=False) + np.pi
+    points[base.LIPS] = [32, 45] + np.stack([7 * np.cos(angle), 3 * np.sin(angle)], 1)
+    points[[33, 133, 362, 263]] = [[20, 26], [28, 26], [36, 26], [44, 26]]
+    points[base.BROWS] = np.stack([np.linspace(18, 46, 10), np.full(10, 20.0)], 1)
+    points[13], points[14] = [32, 44.5], [32, 45.5 + opening]
+    return (points + np.sin(np.arange(frames) / 3)[:, None, None]).astype(np.float32)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    clips = []
+    for identity in (0, 1):
+        rng = np.random.default_rng(identity)
+        truth = tmp_path / "truth" / f"{identity:03d}.json"
+        truth.parent.mkdir(exist_ok=True)
+        truth.write_text("{}")
+        frames = rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+        clips.append(base.footage(identity, frames, mesh(rng, opening=identity), np.arange(12) != 3, truth))
+    return clips
+
+
+def test_warp_of_a_shift_moves_pixels_and_covers_the_triangles():
+    image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    corners = np.array([[2, 2], [12, 2], [2, 12], [12, 12]], float)
+    moved, covered = base.warp(image, corners, corners + [3, 4], base.triangulate(corners))
+    assert covered.sum() == 11 * 11 and covered[6:17, 5:16].all()
+    np.testing.assert_array_equal(moved[6:17, 5:16], image[2:13, 2:13])
+
+
+def test_degenerate_triangle_covers_nothing():
+    points = np.array([[1, 1], [2, 2], [3, 3]], float)
+    _, covered = base.warp(np.zeros((8, 8, 3), np.uint8), points, points, np.array([[0, 1, 2]], np.int32))
+    assert not covered.any()
+
+
+@given(angle=st.floats(-3, 3), scale=st.floats(0.2, 5), shift=st.floats(-20, 20))
+@settings(max_examples=30, deadline=None)
+def test_similarity_is_recovered_exactly(angle, scale, shift):
+    points = np.random.default_rng(0).normal(size=(9, 2))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.column_stack([turn, [shift, -shift]])
+    np.testing.assert_allclose(base.similarity(points, base.apply(matrix, points)), matrix, atol=1e-9)
+
+
+def test_retrieval_equals_exhaustive_search():
+    from itertools import product
+
+    rng = np.random.default_rng(1)
+    wanted, offered, jump = rng.random((4, 2)), rng.random((5, 2)), 0.3
+
+    def cost(path):
+        cuts = sum(b != a + 1 for a, b in zip(path, path[1:], strict=False))
+        return sum(np.linalg.norm(wanted[t] - offered[g]) for t, g in enumerate(path)) + jump * cuts
+
+    best = min(product(range(5), repeat=4), key=cost)
+    assert cost(base.retrieve(wanted, offered, jump)) == pytest.approx(cost(best))
+
+
+def test_footage_fills_gaps_with_the_nearest_found_frame(tmp_path):
+    landmarks = np.repeat(np.array([0, 99, 99, 8, 8, 8, 8], np.float32), 468 * 2).reshape(7, 468, 2)
+    found = np.array([1, 0, 0, 1, 1, 1, 1], bool)
+    clip = base.footage(0, None, landmarks, found, tmp_path / "x")
+    assert 0 <= clip.landmarks.min() and clip.landmarks.max() <= 8
+    with pytest.raises(InputError, match="no face"):
+        base.footage(0, np.zeros(7), landmarks, ~found & found, tmp_path / "x")
+
+
+def test_match_colour_gives_the_reference_mean():
+    rng = np.random.default_rng(0)
+    dark, light = rng.integers(60, 90, (16, 16, 3), dtype=np.uint8), rng.integers(140, 170, (16, 16, 3), dtype=np.uint8)
+    everywhere = np.ones((16, 16), bool)
+    assert np.abs(base.match_colour(dark, light, everywhere).mean((0, 1)) - light.mean((0, 1))).max() < 1.5
+
+
+def fakes(pair):
+    network = deepfakes.train(pair, [0], seed=0, steps=2, batch=2)
+    rng = np.random.default_rng
+    yield faceswap.generate(*pair, rng(0))
+    yield face2face.generate(*pair, rng(0))
+    yield deepfakes.generate(*pair, rng(0), network)
+
+
+def test_generators_change_only_what_the_mask_says_and_repeat_themselves(pair):
+    for (frames, mask), (again, _) in zip(fakes(pair), fakes(pair), strict=True):
+        assert frames.shape == pair[1].frames.shape and mask.shape == frames.shape[:3]
+        changed = (frames != pair[1].frames).any(-1)
+        assert changed.any() and not changed[~mask].any()
+        assert not mask[3].any(), "a frame without a face stays as it is"
+        np.testing.assert_array_equal(frames, again)
+
+
+def test_generators_refuse_clips_without_truth_and_strangers(pair):
+    network = deepfakes.train(pair, [0], seed=0, steps=1, batch=2)
+    with pytest.raises(InputError, match="no Deepfakes decoder"):
+        deepfakes.generate(pair[1], pair[0], np.random.default_rng(0), network)
+    pair[0].truth.unlink()
+    for generate, extra in ((faceswap.generate, ()), (face2face.generate, ()), (deepfakes.generate, (network,))):
+        with pytest.raises(InputError, match="own clips only"):
+            generate(*pair, np.random.default_rng(0), *extra)
+    with pytest.raises(InputError, match="own clips only"):
+        deepfakes.train(pair, [0], seed=0, steps=1)
+
+
+def test_normalised_landmarks_do_not_move_with_the_head(pair):
+    still, _ = face2face.normalise(pair[1].landmarks)
+    np.testing.assert_allclose(still.std(0), 0, atol=1e-3)
+
+
+@given(number=st.integers(0, 500), identities=st.integers(3, 60))
+@settings(max_examples=40, deadline=None)
+def test_partners_and_fakes_stay_inside_a_split(number, identities):
+    assert build.split_of(number) == build.split_of(number ^ 1)
+    for _, source, target in build.jobs_of(build.FAMILIES, 2 * identities):
+        assert source != target and build.split_of(source) == build.split_of(target)
+
+
+def test_split_shares_and_job_count():
+    assert [len(build.members(split, 20)) for split in ("train", "val", "test")] == [10, 4, 6]
+    assert {build.split_of(number) for number in range(6)} == {"train", "val", "test"}
+    assert len(set(build.jobs_of(build.FAMILIES, 20))) == 60
+
+
+def test_build_refuses_bad_input_and_other_peoples_folders(tmp_path):
+    for wrong in ({"identities": 5}, {"identities": 4}, {"identities": 6, "n_frames": 3}):
+        with pytest.raises(InputError, match="even number"):
+            build.build(tmp_path / "new", **wrong)
+    with pytest.raises(InputError, match="unknown generator"):
+        build.build(tmp_path / "new", 6, families=("GAN",))
+    (tmp_path / "precious.mp4").write_text("mine")
+    with pytest.raises(InputError, match="synthff"):
+        build.build(tmp_path, 6)
+    assert (tmp_path / "precious.mp4").exists() and not (tmp_path / "new").exists()
+
+
+def test_a_small_build_is_whole_resumes_and_keeps_its_stamp(tmp_path):
+    options = dict(identities=6, n_frames=16, jobs=1, families=("FaceSwap",), progress=False)
+    root = build.build(tmp_path / "ff", **options)
+    lists = {split: json.loads((root / f"{split}.json").read_text()) for split in ("train", "val", "test")}
+    assert lists == {"train": [["000", "001"]], "test": [["002", "003"]], "val": [["004", "005"]]}
+    clips = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.mp4"))
+    assert len(clips) == 6 * 3 and "manipulated_sequences/FaceSwap/masks/videos/000_001.mp4" in clips
+    assert json.loads((root / build.STAMP).read_text())["complete"] and not (root / build.MASTERS).exists()
+    lost = root / "manipulated_sequences/FaceSwap/c23/videos/004_005.mp4"
+    kept, before = build.real_path(root, 4), lost.read_bytes()
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    build.build(root, **options)
+    assert lost.read_bytes() == before and kept.stat().st_mtime_ns == written

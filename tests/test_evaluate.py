@@ -1,0 +1,141 @@
+"""Aggregation to videos, bootstrap over identities, and the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import evaluate, metrics
+
+
+def make_index(identities=20, windows=3, generators=("real", "A", "B")):
+    rows = [("set", g, f"{i:03d}", f"{i:03d}", "test", 10 * w, int(g != "real"))
+            for i in range(identities) for g in generators for w in range(windows)]
+    return pd.DataFrame(rows, columns=["dataset", "generator", "video", "identity", "split", "start", "label"])
+
+
+def make_samples(index, count=4, seed=0, sharp=1.5):
+    rng = np.random.default_rng(seed)
+    logit = rng.normal(size=(count, len(index))) + sharp * (2 * index["label"].to_numpy() - 1)
+    p = 1 / (1 + np.exp(-logit))
+    return np.stack([1 - p, p], 2).astype(np.float32)
+
+
+def test_same_name_under_other_generators_or_datasets_stays_apart():
+    index = make_index(2)
+    other = index.assign(dataset="other")
+    both = pd.concat([index, other], ignore_index=True)
+    samples = make_samples(both)
+    videos, rows = evaluate.by_video(samples, both)
+    assert videos.shape == (4, 12, 2) and len(rows) == 12 and "start" not in rows
+    assert rows[evaluate.KEY].drop_duplicates().shape[0] == 12
+
+
+def test_by_video_by_hand_whatever_the_order_of_rows():
+    index = make_index(3)
+    samples = make_samples(index)
+    order = np.random.default_rng(1).permutation(len(index))
+    videos, rows = evaluate.by_video(samples[:, order], index.iloc[order])
+    for place, row in rows.iterrows():
+        own = (index[evaluate.KEY] == row[evaluate.KEY]).all(axis=1)
+        assert videos[:, place] == pytest.approx(samples[:, own].astype(float).mean(1))
+        assert row["label"] == int(row["generator"] != "real")
+
+
+def test_scores_by_hand():
+    found = evaluate.scores(np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]]))
+    assert list(found) == ["softmax", "total", "aleatoric", "epistemic"]
+    assert found["softmax"] == pytest.approx([0.5, 0.5])
+    assert found["total"] == pytest.approx([np.log(2)] * 2, abs=1e-6)
+    assert found["epistemic"] == pytest.approx([np.log(2), 0], abs=1e-6)
+
+
+def test_resamples_draw_whole_identities():
+    index = make_index(10)
+    weights = evaluate.resamples(index, 3, 50)
+    assert (weights == evaluate.resamples(index, 3, 50)).all() and not (weights == evaluate.resamples(index, 4, 50)).all()
+    for _, rows in index.groupby("identity"):
+        assert (weights[:, rows.index] == weights[:, rows.index[:1]]).all()
+    assert (weights.sum(1) == len(index)).all()  # equal clusters
+
+
+def test_table_is_the_metrics_of_the_videos_and_its_intervals_hold_them():
+    index = make_index()
+    samples = make_samples(index, sharp=0.1)
+    table = evaluate.table(samples, index, 0, 300)
+    videos, rows = evaluate.by_video(samples, index)
+    mean, y = videos.mean(0), rows["label"].to_numpy()
+    assert table.loc["accuracy", "value"] == pytest.approx((mean.argmax(1) == y).mean())
+    wrong = metrics.errors(mean, y)
+    for name, score in evaluate.scores(videos).items():
+        assert table.loc[f"{name}_failure_auroc", "value"] == pytest.approx(metrics.failure_auroc(score, wrong))
+        assert table.loc[f"{name}_aurc", "value"] == pytest.approx(metrics.risk_coverage(score, wrong).risk.mean())
+    plain = table.drop("ece")  # the bootstrap of the calibration error is biased upward, its interval may miss the value
+    assert (plain["low"] <= plain["value"] + 1e-9).all() and (plain["value"] <= plain["high"] + 1e-9).all()
+    pd.testing.assert_frame_equal(table, evaluate.table(samples, index, 0, 300))
+
+
+def test_interval_is_the_loop_over_resampled_identities():
+    index = make_index(8)
+    samples = make_samples(index, sharp=0.3)
+    table = evaluate.table(samples, index, 5, 100)
+    videos, rows = evaluate.by_video(samples, index)
+    found = []
+    for weights in evaluate.resamples(rows, 5, 100).astype(int):
+        chosen = np.repeat(np.arange(len(rows)), weights)
+        found.append(metrics.brier(videos.mean(0)[chosen], rows["label"].to_numpy()[chosen]))
+    assert table.loc["brier", ["low", "high"]].tolist() == pytest.approx(np.percentile(found, [2.5, 97.5]))
+
+
+def test_interval_covers_the_truth_and_is_wider_than_one_over_windows():
+    """Windows of one identity share its difficulty, so that rows drawn one by one would give too narrow an interval."""
+    index, hits, wider = make_index(40, 5, ("real", "A")), [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        right = rng.random(40)[index["identity"].astype(int)] < 0.7  # whole identities are right or wrong
+        p = np.where(right == (index["label"] == 1), 0.9, 0.1)
+        samples = np.stack([1 - p, p], 1)[None]
+        _, low, high = evaluate.table(samples, index, seed, 200, "window").loc["accuracy"]
+        naive = evaluate.table(samples, index.assign(identity=np.arange(len(index))), seed, 200, "window").loc["accuracy"]
+        hits.append(low <= 0.7 <= high)
+        wider.append((high - low) / (naive["high"] - naive["low"]))
+    assert np.mean(hits) > 0.85 and np.median(wider) > 2
+
+
+def test_by_generator():
+    index = make_index()
+    samples = make_samples(index)
+    table = evaluate.table_by_generator(samples, index, 0, 100)
+    assert table.index.get_level_values("generator").unique().tolist() == ["real", "A", "B"]
+    own = (index["generator"] == "A").to_numpy()
+    alone = evaluate.table(samples[:, own], index[own], 0, 100)
+    for metric in ("accuracy", "nll", "total_mean", "softmax_aurc"):
+        assert table.loc[("A", metric), "value"] == pytest.approx(alone.loc[metric, "value"])
+    pair = index["generator"].isin(["real", "A"]).to_numpy()
+    assert table.loc[("A", "auroc"), "value"] == pytest.approx(
+        evaluate.table(samples[:, pair], index[pair], 0, 10).loc["auroc", "value"])
+    assert np.isnan(table.loc[("real", "auroc"), "value"])
+
+
+def test_a_perfect_or_one_class_set_gives_nan_not_an_exception():
+    index = make_index(4)
+    perfect = np.eye(2)[index["label"]][None]
+    table = evaluate.table(perfect, index, 0, 20)
+    assert table.loc["accuracy"].tolist() == [1, 1, 1] and table.loc["softmax_failure_auroc"].isna().all()
+    one = index["label"].to_numpy() == 1
+    assert evaluate.table(perfect[:, one], index[one], 0, 20).loc["auroc"].isna().all()
+
+
+def test_bad_input():
+    index = make_index(2)
+    samples = make_samples(index)
+    bad = samples.copy()
+    bad[0, 0] = np.nan
+    changed = index.copy()
+    changed.loc[0, "label"] = 1
+    for arguments in ((bad, index), (samples[:, 1:], index), (samples, changed), (samples, index.drop(columns="identity")),
+                      (samples[0], index)):
+        with pytest.raises(InputError):
+            evaluate.table(*arguments, 0, 10)
+    with pytest.raises(InputError):
+        evaluate.table(samples, index, 0, 10, level="frame")

@@ -1,0 +1,158 @@
+"""PPG signals against synthetic pulses of known rate, an independent CHROM, and input that has no pulse."""
+
+import numpy as np
+import pytest
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.signals import ppg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+PULSE_COLOUR = np.array([0.33, 0.77, 0.53])  # relative strength of the pulse in R, G, B (de Haan & van Leest 2014)
+
+
+def blood(bpm, fps, n):
+    return np.sin(2 * np.pi * bpm / 60 * np.arange(n) / fps)
+
+
+def trace(bpm=72.0, fps=25.0, n=256, strength=0.01, noise=0.05, seed=0):
+    """A skin trace (n, 3): more blood is darker, and the light drifts by a tenth."""
+    rng = np.random.default_rng(seed)
+    light = 1 + 0.1 * np.sin(2 * np.pi * 0.1 * np.arange(n) / fps)
+    skin = np.array([180.0, 130.0, 105.0]) * (1 - strength * blood(bpm, fps, n)[:, None] * PULSE_COLOUR)
+    return light[:, None] * skin + rng.normal(0, noise, (n, 3))
+
+
+def region_traces(n=64, **options):
+    return np.stack([trace(n=n, seed=k, **options) for k in range(ppg.REGIONS)], axis=1)
+
+
+def flat_face(n=3, size=96):
+    """Landmarks (n, 468, 2) whose grid lines are straight: the left contour at x = 10, the right one at x = 86."""
+    landmarks = np.zeros((n, 468, 2), np.float32)
+    for row, (left, middle, right) in enumerate(ppg.LINES):
+        landmarks[:, [left, middle, right]] = [(10, 8 + 10 * row), (48, 8 + 10 * row), (86, 8 + 10 * row)]
+    return landmarks
+
+
+@pytest.mark.parametrize("bpm", [48, 72, 100, 180])
+@pytest.mark.parametrize("fps", [25.0, 29.97, 50.0])
+def test_heart_rate_of_a_known_pulse(bpm, fps):
+    rate, snr = ppg.heart_rate(ppg.chrom(trace(bpm, fps, n=int(10 * fps)), fps), fps)
+    assert abs(rate - bpm) < 1.5 and snr > 3
+
+
+def test_signal_rises_with_blood_volume():
+    pulse = ppg.chrom(trace(noise=0), 25.0)
+    assert np.corrcoef(pulse[20:-20], blood(72, 25.0, 256)[20:-20])[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(("bpm", "fps"), [(60, 25.0), (72, 30.0), (110, 25.0)])
+def test_agrees_with_vitallens(bpm, fps):
+    chrom = pytest.importorskip("vitallens.methods.chrom").CHROMRPPGMethod()
+    rgb = trace(bpm, fps, n=300)
+    assert abs(np.corrcoef(ppg.chrom(rgb, fps), chrom.algorithm(rgb, fps))[0, 1]) >= 0.95
+
+
+@settings(max_examples=25, deadline=None)
+@given(bpm=st.floats(50, 200), gain=st.floats(0.2, 1.3), n=st.integers(250, 400))
+def test_brightness_changes_neither_signal_nor_rate(bpm, gain, n):
+    rgb = trace(bpm, n=n)
+    pulse, brighter = ppg.chrom(rgb, 25.0), ppg.chrom(gain * rgb, 25.0)
+    np.testing.assert_allclose(pulse, brighter, atol=1e-10)
+    assert abs(ppg.heart_rate(pulse, 25.0)[0] - bpm) < 2
+
+
+def test_a_change_of_light_is_no_pulse():
+    flicker = np.array([180.0, 130.0, 105.0]) * (1 + 0.05 * blood(90, 25.0, 256))[:, None]
+    real = ppg.chrom(trace(noise=0), 25.0)
+    # CHROM is blind to what scales all three colours alike only once each is divided by its mean: 3-2 = 1.5+1-1.5.
+    assert ppg.chrom(flicker, 25.0).std() < 0.02 * real.std()
+
+
+def test_heart_rate_of_pure_sines_by_hand():
+    rate, snr = ppg.heart_rate(blood(90, 25.0, 500), 25.0)
+    assert rate == pytest.approx(90, abs=0.1) and snr > 40
+    _, noisy = ppg.heart_rate(np.random.default_rng(0).normal(size=500), 25.0)
+    assert noisy < 0
+
+
+@pytest.mark.parametrize("window", [64, 128])
+def test_map_shows_the_rate_in_its_spectrum_rows(window):
+    image = ppg.ppg_map(region_traces(window, bpm=120.0), 25.0, window)
+    assert image.shape == (64, window) and image.dtype == np.float32
+    assert image.min() >= 0 and image.max() <= 1
+    found = np.linspace(*ppg.BAND, window)[image[32:].argmax(axis=1)]
+    assert np.median(np.abs(found - 2.0)) < 0.15
+    np.testing.assert_allclose(image[32:].max(axis=1), 1)
+    assert np.abs(image[:32].mean(axis=1) - 0.5).max() < 0.1
+
+
+def test_map_keeps_a_dead_region_dead():
+    traces = region_traces()
+    traces[:, 5], traces[:, 6] = 0, 120
+    image = ppg.ppg_map(traces, 25.0, 64)
+    assert (image[5:7] == 0.5).all() and (image[37:39] == 0).all() and np.isfinite(image).all()
+
+
+def test_regions_are_the_cells_of_the_face():
+    y, x = np.mgrid[:96, :96]
+    crops = np.repeat(np.stack([x, y, 0 * x], -1)[None], 3, axis=0).astype(np.uint8)
+    traces = ppg.region_traces(crops, flat_face())
+    half = (86 - 10) / 2 * (1 - ppg.INSET)
+    columns = 48 + half * np.array([-0.75, -0.25, 0.25, 0.75])
+    np.testing.assert_allclose(traces[0, :, 0], np.tile(columns, 8), atol=1e-3)
+    np.testing.assert_allclose(traces[0, :, 1], np.repeat(13 + 10 * np.arange(8), 4), atol=1e-3)
+    assert traces.shape == (3, 32, 3) and not traces[..., 2].any()
+
+
+def test_regions_outside_the_crop_read_its_edge():
+    traces = ppg.region_traces(np.full((3, 32, 32, 3), 7, np.uint8), flat_face())
+    np.testing.assert_allclose(traces, 7, rtol=1e-5)
+
+
+def test_skin_trace_is_the_mean_of_its_rows():
+    traces = np.repeat(np.arange(8.0), 4)[None, :, None] * np.ones((2, 1, 3))
+    np.testing.assert_allclose(ppg.skin_trace(traces), np.full((2, 3), np.mean(ppg.SKIN_ROWS)))
+
+
+def spoiled(value):
+    rgb = trace()
+    rgb[10, 1] = value
+    return rgb
+
+
+@pytest.mark.parametrize(
+    ("rgb", "fps", "says"),
+    [
+        (np.full((64, 3), 9.0), 25.0, "constant"),
+        (spoiled(np.nan), 25.0, "NaN"),
+        (spoiled(np.inf), 25.0, "NaN"),
+        (trace(n=39), 25.0, "39 frames"),
+        (trace(), 8.0, "frames/s"),
+        (trace(), np.nan, "frames/s"),
+        (trace()[:, :2], 25.0, "shape"),
+        (np.empty((0, 3)), 25.0, "0 frames"),
+    ],
+)
+def test_what_has_no_pulse_is_refused(rgb, fps, says):
+    with pytest.raises(InputError, match=says):
+        ppg.chrom(rgb, fps)
+
+
+@pytest.mark.parametrize("signal", [np.zeros(64), np.full(64, np.nan), np.zeros(10), np.zeros(0), np.zeros((64, 2))])
+def test_heart_rate_refuses_what_is_no_signal(signal):
+    with pytest.raises(InputError):
+        ppg.heart_rate(signal, 25.0)
+
+
+def test_maps_and_regions_refuse_wrong_shapes():
+    with pytest.raises(InputError, match="64 frames"):
+        ppg.ppg_map(region_traces(50), 25.0, 64)
+    with pytest.raises(InputError, match="constant"):
+        ppg.ppg_map(np.full((64, 32, 3), 3.0), 25.0, 64)
+    with pytest.raises(InputError, match="uint8"):
+        ppg.region_traces(np.zeros((3, 32, 32, 3), np.float32), flat_face())
+    with pytest.raises(InputError, match="landmarks"):
+        ppg.region_traces(np.zeros((2, 32, 32, 3), np.uint8), flat_face())
+    with pytest.raises(InputError, match="finite"):
+        ppg.region_traces(np.zeros((3, 32, 32, 3), np.uint8), flat_face() * np.nan)

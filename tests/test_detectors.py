@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from deepfake_uncertainty.detectors import base, blind, fakecatcher, registry
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.signals import ppg
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def track(n_frames, size=96):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.signals import ppg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.signals import ppg
 
 PULSE_COLOUR = np.array([0.33, 0.77, 0.53])  # relative strength of the pulse in R, G, B (de Haan & van Leest 2014)
 

@@ -159,6 +159,15 @@ def test_cache_hit_key_and_repair(cache, monkeypatch):
     assert len(calls) == 8 and not list(cache.rglob(".partial*"))
 
 
+def test_key_holds_what_is_in_neither_state_nor_text():
+    x, y = data()
+    keys = [train.model_key(bayes.VariationalPosterior(built(), prior_std, 0.1), x, y, Recipe(), 0, beta=beta)
+            for prior_std, beta in ((0.1, 1), (0.2, 1), (0.1, 0.5), (0.1, 1))]
+    assert keys[0] == keys[3] and len(set(keys)) == 3
+    one, two, three = (train.model_key(built(), x, y, Recipe(), 0, validation=data(40, s)) for s in (1, 2, 1))
+    assert one != two and one == three
+
+
 def _train_in_process(home, log):
     paths.CACHE = Path(home)
     torch.set_num_threads(1)

@@ -164,3 +164,14 @@ def samples_for(detector, method, index, seed, T, on=None, settings=None):
         return {"probabilities": np.asarray(sample(model, _batches(seen), T, seed), dtype=np.float32)}
 
     return Samples(_stored(paths.CACHE / "samples" / f"{name}.npz", make)["probabilities"], seen_rows)
+
+
+def sampler(detector, method, index, seed, settings=None):
+    """Return a function (x float32 (N, C, H, W), T) -> probabilities float32 (T, N, C) of a detector trained on `index`."""
+    spec = registry.get(detector)
+    settings = settings or Settings()
+    settings = dataclasses.replace(settings, recipe=settings.recipe or spec.recipe)
+    x, rows = load_inputs(index[index["split"] == "train"], spec, settings.classes)
+    model_of, sample = METHODS[method]
+    model, _ = model_of(spec, x, rows["label"].to_numpy(), seed, settings)
+    return lambda inputs, T: np.asarray(sample(model, _batches(inputs), T, seed), dtype=np.float32)

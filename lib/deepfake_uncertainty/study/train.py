@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from deepfake_uncertainty import files, paths
+from deepfake_uncertainty import files, paths, results
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
 
@@ -202,12 +202,16 @@ def _read(folder, module):
 
 
 def model_key(module, x, y, recipe, seed, **settings):
-    """Return the cache key of a training: start weights, architecture, data, recipe, seed, settings and this code."""
+    """Return the cache key of a training: start weights, architecture, data, recipe, seed, settings and code."""
     state = {name: array_digest(value.cpu().numpy()) for name, value in module.state_dict().items()}
     # Arrays among the settings (validation data) go in by their values; their text would be cut short.
     plain = {name: array_digest(*value) if isinstance(value, tuple) else value for name, value in settings.items()}
     data, recipe = array_digest(x, y), dataclasses.asdict(recipe)
-    return files.digest(state, repr(module), data, recipe, seed, plain, Path(__file__))
+    # Plain attributes (a prior's width) are in neither the state nor the text of a module.
+    options = [{name: value for name, value in vars(part).items() if isinstance(value, int | float | str)
+                and name != "training"} for part in module.modules()]
+    code = results.code_digest("detectors", "uncertainty")
+    return files.digest(state, repr(module), options, data, recipe, seed, plain, code, Path(__file__))
 
 
 def cached(module, x, y, recipe, seed, train=fit, **settings):

@@ -54,7 +54,10 @@ def test_measures_agree_with_scipy_and_stay_in_range(T, N, C, seed):
     assert (found["epistemic"] >= 0).all() and (found["total"] <= np.log(C) + 1e-12).all()
 
 
-@pytest.mark.parametrize("bad", [np.ones((2, 3)), np.full((1, 2, 2), np.nan), [[[0.9, 0.3]]], [[[1.5, -0.5]]]])
+NO_PROBABILITIES = [np.ones((2, 3)), np.ones((0, 1, 2)), np.full((1, 2, 2), np.nan), [[[0.9, 0.3]]], [[[1.5, -0.5]]]]
+
+
+@pytest.mark.parametrize("bad", NO_PROBABILITIES)
 def test_what_is_no_probability_is_refused(bad):
     with pytest.raises(InputError):
         measures(bad)

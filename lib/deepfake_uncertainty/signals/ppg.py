@@ -55,9 +55,10 @@ def _cell_means(crops, grid, steps):
                 v = (i + 0.5) / steps
                 for j in range(steps):
                     u = (j + 0.5) / steps
-                    point = (1 - v) * ((1 - u) * corner[0, 0] + u * corner[0, 1])
-                    point += v * ((1 - u) * corner[1, 0] + u * corner[1, 1])
-                    x, y = min(max(point[0], 0.0), width - 1.001), min(max(point[1], 0.0), height - 1.001)
+                    nw, ne, sw, se = (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u
+                    x = nw * corner[0, 0, 0] + ne * corner[0, 1, 0] + sw * corner[1, 0, 0] + se * corner[1, 1, 0]
+                    y = nw * corner[0, 0, 1] + ne * corner[0, 1, 1] + sw * corner[1, 0, 1] + se * corner[1, 1, 1]
+                    x, y = min(max(x, 0.0), width - 1.001), min(max(y, 0.0), height - 1.001)
                     column0, row0 = int(x), int(y)
                     a, b = x - column0, y - row0
                     for c in range(3):

@@ -4,43 +4,62 @@ Prior and posterior are both centred on the trained weights (MOPED, Krishnan et 
 are drawn outside it and applied with torch.func.functional_call.
 """
 
+import copy
+import math
+
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from deepfake_uncertainty import files
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty.sampling import evaluation, over
+from deepfake_uncertainty.uncertainty.sampling import evaluation, over, probabilities, stacked
+
+NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def _inverse_softplus(value):
     return value + torch.log(-torch.expm1(-value))
 
 
-def stochastic_names(network):
-    """Return the names of the parameters that get a posterior: all but the affine ones of normalisation layers."""
-    fixed = {
+def stochastic_names(network, fixed=NORMALISATION):
+    """Return the names of the parameters that get a posterior: all but those of layers of the types `fixed`.
+
+    Raises InputError when none is left.
+    """
+    left_out = {
         f"{name}.{own}" if name else own
         for name, module in network.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm)
+        if isinstance(module, tuple(fixed))
         for own, _ in module.named_parameters(recurse=False)
     }
-    return [name for name, _ in network.named_parameters() if name not in fixed]
+    names = [name for name, _ in network.named_parameters() if name not in left_out]
+    if not names:
+        raise InputError("no parameter is left to be stochastic: give a network with weights, or fewer `fixed` layer types")
+    return names
 
 
 class VariationalPosterior(nn.Module):
     """Posterior N(mean, std^2) over the weights of `network`; prior N(trained weight, prior_std^2).
 
     The posterior starts at the trained weight with std = max(delta * |weight|, min_std). `nll` maps (output, target) to the mean
-    negative log-likelihood in nats. Raises InputError unless prior_std, delta and min_std are positive.
+    negative log-likelihood in nats. Layers of the types `fixed` keep point weights. The caller's network is copied, never
+    changed. Raises InputError unless prior_std, delta and min_std are positive, or when no parameter is stochastic.
     """
 
-    def __init__(self, network, prior_std=0.1, delta=0.1, nll=functional.cross_entropy, min_std=1e-4):
+    def __init__(
+        self, network, prior_std=0.1, delta=0.1, nll=functional.cross_entropy, min_std=1e-4, fixed=NORMALISATION
+    ):
         super().__init__()
-        if not (prior_std > 0 and delta > 0 and min_std > 0):
+        if not all(0 < value < math.inf for value in (prior_std, delta, min_std)):
             raise InputError(f"prior_std={prior_std}, delta={delta}, min_std={min_std}: all three must be positive")
+        # A copy: training moves running statistics, and the deterministic network must stay as it was.
+        network = copy.deepcopy(network)
         self.network, self.prior_std, self.nll = network, prior_std, nll
-        self.names = stochastic_names(network)
+        self.names = stochastic_names(network, fixed)
         weights = dict(network.named_parameters())
         # Parameter names have dots, which ParameterDict refuses: kept in order, found by position.
         self.mean = nn.ParameterList([weights[name].detach().clone() for name in self.names])
@@ -77,17 +96,47 @@ class VariationalPosterior(nn.Module):
         return functional_call(self.network, self.draw() if weights is None else weights, (x,))
 
     def elbo_loss(self, x, y, n_train, beta=1.0):
-        """Return the negative ELBO per training example in nats: mean NLL of a batch + beta * KL / n_train."""
+        """Return the negative ELBO per training example in nats: mean NLL of a batch + beta * KL / n_train.
+
+        Raises InputError when n_train is below 1 or beta is negative.
+        """
+        if not (n_train >= 1 and beta >= 0):
+            raise InputError(f"n_train={n_train}, beta={beta}: give the number of training examples and a weight of at least 0")
         return self.nll(self(x), y) + beta * self.kl() / n_train
+
+    def save(self, path):
+        """Write the posterior, its prior and the fixed weights to `path` as safetensors, whole or not at all."""
+        # Safetensors holds plain layouts only; loading copies into the layout that the network has.
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        with files.whole(path) as temporary:
+            save_file(state, temporary, metadata={"prior_std": repr(float(self.prior_std))})
+
+    def load(self, path):
+        """Read what `save` wrote for the same architecture, in place, and return self; InputError for any other file."""
+        try:
+            with safe_open(path, "pt") as opened:
+                prior_std = float((opened.metadata() or {})["prior_std"])
+            if prior_std != float(self.prior_std):
+                raise ValueError(f"its prior_std is {prior_std}, not {self.prior_std}")
+            state, own = load_file(path), self.state_dict()
+            # Compared first: load_state_dict would copy what fits before it refuses the rest.
+            if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in own.items()}:
+                raise ValueError("its weights have other names or shapes")
+            self.load_state_dict(state)
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} holds no posterior of this network ({reason}): train and save it again") from error
+        return self
 
 
 def samples(posterior, batches, T, seed):
     """Return probabilities float32 (T, N, C): draw t, from (seed, t), serves all batches."""
     batches = list(batches)
     device = posterior.mean[0].device
-    found = []
+
+    def sample(t):
+        weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + t))
+        return probabilities(over(batches, lambda x: posterior(x, weights), device))
+
     with evaluation(posterior):
-        for t in range(T):
-            weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + t))
-            found.append(over(batches, lambda x, drawn=weights: posterior(x, drawn), device).softmax(-1))
-    return torch.stack(found).float().cpu().numpy()
+        return stacked(sample, T)

@@ -11,7 +11,10 @@ def measures(samples):
 
     `samples` are probabilities (T, N, C). Raises InputError for another shape, NaN, negative values or rows whose sum is not 1.
     """
-    samples = np.asarray(samples, dtype=np.float64)
+    try:
+        samples = np.asarray(samples, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"samples are not an array of numbers ({error}): give probabilities (T, N, C)") from error
     if samples.ndim != 3 or 0 in samples.shape:
         raise InputError(f"samples have shape {samples.shape}: give probabilities (T, N, C)")
     if not np.isfinite(samples).all() or (samples < 0).any() or not np.allclose(samples.sum(-1), 1, atol=1e-4):

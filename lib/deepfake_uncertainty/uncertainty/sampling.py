@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+from deepfake_uncertainty.errors import InputError
+
 
 @contextmanager
 def evaluation(network):
@@ -24,12 +26,26 @@ def device_of(network):
 
 
 def over(batches, function, device):
-    """Return function(batch) of every batch, concatenated on `device`."""
-    return torch.cat([function(batch.to(device)) for batch in batches])
+    """Return function(batch) of every batch, concatenated on `device`; raises InputError when there is no batch."""
+    found = [function(batch.to(device)) for batch in batches]
+    if not found:
+        raise InputError("no batch to predict: the inputs are empty")
+    return torch.cat(found)
+
+
+def probabilities(logits):
+    """Return softmax of logits (..., C), in float32: in half precision the rows would not sum to 1."""
+    return logits.float().softmax(-1)
+
+
+def stacked(sample, T):
+    """Return sample(0), ..., sample(T - 1), each probabilities (N, C), as float32 (T, N, C); InputError when T < 1."""
+    if T < 1:
+        raise InputError(f"T is {T}: give at least one sample")
+    return torch.stack([sample(t) for t in range(T)]).cpu().numpy()
 
 
 def deterministic(network, batches):
     """Return the network's own probabilities float32 (1, N, C) for an iterable of input batches."""
     with evaluation(network):
-        logits = over(batches, network, device_of(network))
-        return logits.softmax(-1).float().cpu().numpy()[None]
+        return stacked(lambda _: probabilities(over(batches, network, device_of(network))), 1)

@@ -100,7 +100,7 @@ def train(clips, cast, seed, steps=500, batch=8):
     for decoder, pool in pools.items():
         network.likeness.data[decoder] = pool.mean(0).clamp(0.01, 0.99).logit()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.5, 0.999))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps)
     for step in range(steps):
         decoder = list(pools)[step % len(pools)]
         pool = pools[decoder]
@@ -108,6 +108,7 @@ def train(clips, cast, seed, steps=500, batch=8):
         loss = _loss(network(distort(sharp, generator), decoder), sharp)
         optimiser.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # one bad step can saturate the sigmoid for good
         optimiser.step()
         schedule.step()
     return network.eval()

@@ -11,11 +11,14 @@ JOBS = config.get("jobs", 2)
 ROOT = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT", "")
 DETECTORS = ["resnet18", "fakecatcher"]
 METHODS = ["deterministic", "mc_dropout", "bnn"]
-NOTEBOOKS = [source.stem for source in notebook.sources()]
+# Real data have no truth to show: the benchmark's own notebook is left out for them.
+KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
+NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
 RUNS = f".cache/runs/{PROFILE}"
 BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
 
 RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
+TRACKING = results.code_digest("datasets")
 LEARNING = results.code_digest("benchmark", "datasets", "signals", "detectors", "uncertainty", "study")
 READING = results.code_digest()
 
@@ -58,9 +61,22 @@ rule benchmark:
         "python -m deepfake_uncertainty build --profile {PROFILE} --jobs {JOBS}"
 
 
+rule tracks:
+    input:
+        BENCHMARK,
+    output:
+        touch(f"{RUNS}/tracks.done"),
+    params:
+        code=TRACKING,
+        root=ROOT,
+    threads: JOBS
+    shell:
+        "python -m deepfake_uncertainty track --profile {PROFILE} --jobs {JOBS}"
+
+
 def prepared(wildcards):
     """The Bayesian network starts from the deterministic one, and dropout samples it: train that one first."""
-    return BENCHMARK if wildcards.method == "deterministic" else f"{RUNS}/{wildcards.detector}-deterministic.done"
+    return rules.tracks.output if wildcards.method == "deterministic" else f"{RUNS}/{wildcards.detector}-deterministic.done"
 
 
 rule train:

@@ -75,6 +75,16 @@ def test_table_is_the_metrics_of_the_videos_and_its_intervals_hold_them():
     pd.testing.assert_frame_equal(table, evaluate.table(samples, index, 0, 300))
 
 
+def test_gain_over_softmax_response_is_paired():
+    """With two classes and one sample, total ranks exactly as softmax response does: every resample's gain is zero."""
+    index = make_index()
+    table = evaluate.table(make_samples(index, sharp=0.1)[:1], index, 0, 200)
+    assert table.loc["total_gain"].abs().max() < 1e-12
+    assert table.loc["softmax_failure_auroc", "high"] > table.loc["softmax_failure_auroc", "low"]
+    expected = table.loc["epistemic_failure_auroc", "value"] - table.loc["softmax_failure_auroc", "value"]
+    assert table.loc["epistemic_gain", "value"] == pytest.approx(expected)
+
+
 def test_interval_is_the_loop_over_resampled_identities():
     index = make_index(8)
     samples = make_samples(index, sharp=0.3)

@@ -174,6 +174,22 @@ def test_key_holds_content_size_and_length(cache, clips, tmp_path):
     assert len(list(cache.iterdir())) == 4
 
 
+def test_many_videos_are_tracked_at_once_and_bad_ones_listed(clips, tmp_path, monkeypatch):
+    # Workers are new processes: they know the cache from the environment.
+    monkeypatch.setenv("DEEPFAKE_UNCERTAINTY_HOME", str(tmp_path))
+    monkeypatch.setattr(paths, "CACHE", tmp_path / ".cache")
+    for number, clip in enumerate(clips):
+        video.encode(tmp_path / f"{number}.mp4", clip.frames[:4], 25)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    videos = [tmp_path / name for name in ("0.mp4", "bad.mp4", "1.mp4", "2.mp4")]
+    for _ in range(2):
+        [(path, reason)] = tracks.load_all(videos, jobs=2)
+        assert path == str(tmp_path / "bad.mp4") and "bad.mp4" in reason
+        assert len(list((tmp_path / ".cache" / "tracks").iterdir())) == 3
+    monkeypatch.setattr(tracks, "_build", None)
+    assert len(tracks.load(videos[0]).crops) == 4
+
+
 def test_bad_videos_leave_nothing_in_the_cache(cache, clips, tmp_path, monkeypatch):
     video.encode(tmp_path / "grey.mp4", np.full((4, 64, 64, 3), 128, np.uint8))
     with pytest.raises(InputError, match=r"grey\.mp4.*no face"):

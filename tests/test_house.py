@@ -222,6 +222,12 @@ def test_committed_notebooks_are_executed_in_order(path):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
 
 
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
+def test_committed_notebooks_show_every_figure_that_they_save(path):
+    saving = [cell for cell in notebook.read(path).cells if "results.save(" in cell.source]
+    assert saving and all(any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in saving)
+
+
 COMMITTED = [*EXECUTED, *sorted(paths.FIGURES.glob("*.json"))]
 
 

@@ -139,3 +139,12 @@ def test_bad_probabilities_are_input_errors():
     for p, y in ((P * 2, Y), (P, Y + 1), (P, Y[:2]), (P * np.nan, Y), (P - 1, Y)):
         with pytest.raises(InputError):
             metrics.nll(p, y)
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 3)), min_size=1, max_size=12))
+def test_weighted_median_is_the_median_of_the_copies(items):
+    values, weights = np.array(items, float).T
+    copies = np.repeat(values, weights.astype(int))
+    found = metrics.median(values, weights)
+    assert np.isnan(found) if not len(copies) else found == np.median(copies)
+    assert metrics.median(values) == np.median(values)

@@ -118,13 +118,14 @@ def reflected_density(values, grid, top):
 
 
 def intervals(ax, frame, value="value", low="low", high="high", name="name"):
-    """Draw one point and its interval per row of `frame` (the first on top), values as given; return `ax`."""
+    """Draw one point and its interval per row of `frame` (the first on top), with n where it has that column; return `ax`."""
     rows = frame.reset_index(drop=True)
     for y, row in rows.iterrows():
         style = _style(row[name], {}, None)
         ax.plot([row[low], row[high]], [y, y], color=style["color"], linewidth=2)
         ax.plot(row[value], y, "o", color=style["color"], markersize=5)
-    ax.set_yticks(range(len(rows)), [label(item) for item in rows[name]])
+    count = [f" (n = {n})" for n in rows["n"]] if "n" in rows else [""] * len(rows)
+    ax.set_yticks(range(len(rows)), [label(item) + n for item, n in zip(rows[name], count, strict=True)])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     return ax
 

@@ -35,32 +35,36 @@ def coherence(found, true, fps):
     return float(value[band][power[band].argmax()])
 
 
-def pulse(index, root):
-    """Return a frame, one row a video: key, identity, split, tone (1..6), true and found beats/min, error, snr (dB), coherence.
+def found_wave(path):
+    """Return the pulse wave float (F,) that CHROM finds on the skin of the tracked face of a video, and frames/s."""
+    track = tracks.load(path)
+    traces = ppg.region_traces(track.crops, track.crop_landmarks)
+    return ppg.chrom(ppg.skin_trace(traces), track.fps), track.fps
 
-    The pulse is CHROM on the skin of the tracked face; the truth is the wave of the *target*, also for fakes.
+
+def pulse(index, root):
+    """Return a frame, one row a video: key, identity, split, tone (1..6), true, found and error of the heart rate.
+
+    Rates and errors are in beats/min; chance_bpm is the error by guessing, snr_db and coherence those of the wave against
+    the truth, which is the wave of the *target*, also for fakes.
     """
     rows = []
     for row in tqdm(index.itertuples(index=False), total=len(index), desc="pulse", unit="video"):
-        truth = load(root, row.target)
-        track = tracks.load(row.path)
-        wave = ppg.chrom(ppg.skin_trace(ppg.region_traces(track.crops, track.crop_landmarks)), track.fps)
-        rate, snr = ppg.heart_rate(wave, track.fps)
-        true = float(truth["heart_rate"])
-        rows.append({"generator": row.generator, "video": row.video, "identity": row.identity, "split": row.split,
-                     "tone": truth["parameters"]["tone"], "true_bpm": true, "found_bpm": rate, "error_bpm": abs(rate - true),
-                     "snr_db": snr, "coherence": coherence(wave, truth["pulse"][: len(wave)], track.fps)})  # fmt: skip
-    return pd.DataFrame(rows)
+        known = load(root, row.target)
+        wave, fps = found_wave(row.path)
+        rate, snr = ppg.heart_rate(wave, fps)
+        true = float(known["heart_rate"])
+        rows.append({"dataset": row.dataset, "generator": row.generator, "video": row.video, "identity": row.identity,
+                     "split": row.split, "tone": known["parameters"]["tone"], "true_bpm": true, "found_bpm": rate,
+                     "error_bpm": abs(rate - true), "snr_db": snr,
+                     "coherence": coherence(wave, known["pulse"][: len(wave)], fps)})  # fmt: skip
+    found = pd.DataFrame(rows)
+    return found.assign(chance_bpm=pd.concat([chance(part) for _, part in found.groupby("generator")]))
 
 
-def summary(found, by, columns=("error_bpm", "coherence", "snr_db"), seed=0, n_boot=1000):
-    """Return the median of each column within each group of `by`, with its 95 % interval by bootstrap over identities, and n."""
-    rng, rows = np.random.default_rng(seed), []
-    for name, group in found.groupby(by, sort=False):
-        people = [part for _, part in group.groupby("identity")[list(columns)]]
-        draws = rng.integers(0, len(people), (n_boot, len(people)))
-        medians = np.array([pd.concat([people[i] for i in draw]).median().to_numpy() for draw in draws])
-        for column, low, high in zip(columns, *np.percentile(medians, [2.5, 97.5], axis=0), strict=True):
-            rows.append({by: name, "measure": column, "value": group[column].median(), "low": low, "high": high,
-                         "videos": len(group), "identities": len(people)})  # fmt: skip
-    return pd.DataFrame(rows)
+def chance(found):
+    """Return the error by guessing (N,): the median distance of a true rate to those found for the other identities."""
+    distance = np.abs(found["true_bpm"].to_numpy()[:, None] - found["found_bpm"].to_numpy())
+    same = found["identity"].to_numpy()[:, None] == found["identity"].to_numpy()
+    distance[same] = np.nan
+    return pd.Series(np.nanmedian(distance, axis=1) if not same.all() else np.nan, found.index)

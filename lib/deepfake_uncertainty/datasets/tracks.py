@@ -3,10 +3,13 @@
 import errno
 import functools
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.datasets import faces, video
@@ -55,6 +58,26 @@ def load(path, size=96, max_frames=None):
     if track is None:
         raise InputError(f"cannot read back the track just written to {folder}: check that disk")
     return track
+
+
+def load_all(videos, jobs=1):
+    """Track every video of a list of paths with `jobs` processes; return (path, reason) of those that cannot be used.
+
+    What is in the cache already is only checked. The order of the reasons is that of the videos.
+    """
+    videos = [str(path) for path in videos]
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        reasons = tqdm(pool.map(_reason, videos), total=len(videos), desc="face tracks", unit="video")
+        return [(path, reason) for path, reason in zip(videos, reasons, strict=True) if reason]
+
+
+def _reason(path):
+    """Return why a video has no track, '' when it has one."""
+    try:
+        load(path)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 @functools.cache

@@ -23,7 +23,6 @@ class Recipe:
     bayes_epochs: int
     samples_a_video: int
     flip: bool = False
-    flip: bool = False
 
 
 @dataclass(frozen=True)

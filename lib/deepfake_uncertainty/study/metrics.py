@@ -74,6 +74,17 @@ def mean(values, weights=None):
     return _ratio(weights @ values, weights.sum(-1))
 
 
+def median(values, weights=None):
+    """Return the median (...) of values (N,), an item of weight w counting as w copies."""
+    values = finite("values", values)
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(_weights(weights, len(values))[..., order], -1)
+    half = reached[..., -1:] / 2
+    # The lower and the upper middle copy: for an odd count they are one.
+    lower, upper = (reached < half).sum(-1), np.minimum((reached <= half).sum(-1), len(values) - 1)
+    return np.where(half[..., 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
+
+
 def accuracy(probabilities, labels, weights=None):
     """Return the share in [0, 1] of items whose most probable class of (N, C) is their label (N,)."""
     return 1 - mean(errors(probabilities, labels), weights)

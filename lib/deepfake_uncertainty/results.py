@@ -56,6 +56,11 @@ def load(name):
     return json.loads(path.read_text())
 
 
+def frame(name, part, keys):
+    """Return the table `part` of the numbers of figure `name`, indexed by the columns `keys`."""
+    return pd.DataFrame(load(name)["numbers"][part]).set_index(keys)
+
+
 def plain(value):
     """Return `value` as plain JSON types, floats to 6 significant digits, NaN and infinities as None."""
     if isinstance(value, pd.DataFrame):

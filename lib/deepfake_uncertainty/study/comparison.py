@@ -45,6 +45,11 @@ def windows(samples):
     return found
 
 
+def sizes(groups):
+    """Return {name: {'n': values, 'mean': their mean}} of groups {name: (N,)}, the empty ones left out."""
+    return {name: {"n": len(values), "mean": values.mean()} for name, values in groups.items() if len(values)}
+
+
 def risk_curve(samples, score):
     """Return the `metrics.RiskCoverage` of videos when those of least `score` are kept first."""
     probabilities, index = evaluate.by_video(*samples)

@@ -29,7 +29,7 @@ class Report:
 
     `worst` is the row of highest p_fake, `crop` its face uint8 (S, S, 3), `region` the part of the face whose hiding lowers
     p_fake there most, to `hidden_p_fake`, and `mask` bool (S, S) where it lies; None when no part lowers it by 0.05.
-    `seconds` is the length of the video, `seen` the split of these data that the video is from, None for a new one.
+    `seconds` is the length of the video, `seen` the split, train or val, that the video itself is in, else None.
     """
 
     video: str
@@ -69,11 +69,13 @@ class Report:
         if self.n_faces > 1:
             lines.insert(1, f"{self.n_faces} faces where one is first seen: the largest was analyzed")
         if self.seen:
-            lines.insert(1, f"this video is in the {self.seen} split of these data: not a fair trial")
+            lines.insert(1, f"no fair trial: this video is in the {self.seen} split, which the detector or its rule was made from")
         return "\n".join([*lines, self._table()])
 
     def _because(self):
-        return f"; with the {self.region} hidden {self.hidden_p_fake:.2f}" if self.region else "; no part of the face alone explains it"
+        if self.region:
+            return f"; with the {self.region} hidden {self.hidden_p_fake:.2f}"
+        return "; no single region explains it"
 
     def _table(self):
         shown = sorted({*evenly_spaced(len(self.windows), SHOWN), self.worst})
@@ -122,9 +124,9 @@ def _trained_on(index):
 
 
 def _split(path, index):
-    """Return the split that the video itself belongs to, None for a new one."""
-    own = index["split"][[os.path.realpath(known) == os.path.realpath(path) for known in index["path"]]]
-    return None if own.empty else str(own.iloc[0])
+    """Return 'train' or 'val' when the video itself is in that split, else None."""
+    own = index[[os.path.realpath(known) == os.path.realpath(path) for known in index["path"]]]["split"]
+    return next((name for name in own if name != "test"), None)
 
 
 def _rule(samples, alpha):

@@ -16,6 +16,8 @@ def _build(options):
     from deepfake_uncertainty.study import profiles
 
     profile = profiles.get(options.profile)
+    if not profile.identities:
+        raise InputError(f"profile {profile.name} reads real data, there is nothing to build: use quick or full")
     root = build(profiles.root(options.profile), profile.identities, profile.frames, profile.seed, jobs=options.jobs)
     print(f"SynthFF: {profile.identities} identities in {os.path.relpath(root)}")
 

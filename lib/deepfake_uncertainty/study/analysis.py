@@ -57,7 +57,7 @@ class Report:
     def text(self):
         """Return the report for a reader: the answer, what it rests on, and a table of at most 17 windows."""
         worst, rule = self.windows.iloc[self.worst], self.rule
-        kind = "frames" if registry.get(self.detector).window == 1 else "windows"
+        kind = ("frame" if registry.get(self.detector).window == 1 else "window") + "s" * (len(self.windows) > 1)
         lines = [
             f"{self.video}: {self.decision.upper()}, mean P(fake) {self.p_fake:.2f} in {len(self.windows)} {kind} "
             f"by {registry.get(self.detector).label}, {plotting.label(self.method)}",
@@ -69,7 +69,7 @@ class Report:
         if self.n_faces > 1:
             lines.insert(1, f"{self.n_faces} faces where one is first seen: the largest was analyzed")
         if self.seen:
-            lines.insert(1, f"no fair trial: this video is in the {self.seen} split, which the detector or its rule was made from")
+            lines.insert(1, f"no fair trial: this video is of the {self.seen} split, which made the detector or its rule")
         return "\n".join([*lines, self._table()])
 
     def _because(self):

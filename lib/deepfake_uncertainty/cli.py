@@ -1,9 +1,10 @@
 """The command line: build the benchmark, train a detector, analyze a video."""
 
 import argparse
-import json
+import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from deepfake_uncertainty import files
@@ -15,27 +16,35 @@ def _build(options):
     from deepfake_uncertainty.study import profiles
 
     profile = profiles.get(options.profile)
+    if not profile.identities:
+        raise InputError(f"profile {profile.name} reads real data, there is nothing to build: use quick or full")
     root = build(profiles.root(options.profile), profile.identities, profile.frames, profile.seed, jobs=options.jobs)
     print(f"SynthFF: {profile.identities} identities in {os.path.relpath(root)}")
 
 
 def _train(options):
-    from deepfake_uncertainty.datasets import faceforensics
     from deepfake_uncertainty.study import predict, profiles
 
+    predict.check(options.detector, options.method)
     profile = profiles.get(options.profile)
-    index, skipped = faceforensics.index(profiles.root(options.profile))
-    for row in skipped.itertuples():
-        print(f"skipped {row.path}: {row.reason}", file=sys.stderr)
+    index, absent = profiles.videos(options.profile)
     samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples)
-    print(f"{options.detector} {options.method}: {samples.probabilities.shape[0]} samples of {len(samples.index)} rows")
+    skipped = [*absent.itertuples(index=False, name=None), *samples.index.attrs["skipped"]]
+    for path, reason in skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    count, rows = samples.probabilities.shape[:2]
+    print(f"{options.detector} {options.method}: {count} samples of {rows} rows; "
+          f"{len(skipped)} of {len(index) + len(absent)} videos skipped")  # fmt: skip
 
 
 def _analyze(options):
     from deepfake_uncertainty.study import analysis
 
-    report = analysis.analyze(options.video, options.detector, options.method, options.profile, options.alpha)
     figure = options.figure or Path(f"{options.video.stem}-analysis.png")
+    analysis.check_figure(figure)
+    for path in filter(None, (figure, options.json)):
+        _check_writable(path)
+    report = analysis.analyze(options.video, options.detector, options.method, options.profile, options.alpha)
     analysis.draw(report, figure)
     if options.json:
         files.write_json(options.json, report.as_json())
@@ -43,12 +52,36 @@ def _analyze(options):
     print(f"figure: {figure}")
 
 
+def _check_writable(path):
+    """Try now what would otherwise fail after minutes of training."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): give another place") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _jobs(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of processes above zero")
+    return int(text)
+
+
 def parser():
     """Return the argument parser."""
-    top = argparse.ArgumentParser(prog="python -m deepfake_uncertainty", description=__doc__)
+    top = _Parser(prog="python -m deepfake_uncertainty", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="render the embedded benchmark, SynthFF")
-    build.add_argument("--jobs", type=int, default=2, help="processes")
+    build.add_argument("--jobs", type=_jobs, default=2, help="processes")
     build.set_defaults(run=_build)
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
@@ -67,12 +100,25 @@ def parser():
     return top
 
 
+def _line(text):
+    return " ".join(str(text).split())
+
+
 def main(arguments=None):
-    """Run one command; bad input gives one line on standard error and exit code 2."""
+    """Run one command; bad input gives one line on standard error and exit code 2, an interruption 130."""
     options = parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("deepfake_uncertainty").setLevel(logging.INFO)
     try:
         options.run(options)
     except InputError as error:
-        print(f"error: {json.dumps(str(error))[1:-1]}" if "\n" in str(error) else f"error: {error}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{_line(error.strerror or error)}; check the path and the disk", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, and a rerun goes on from there", file=sys.stderr)
+        return 130
     return 0

@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import errno
 import hashlib
 import json
 import os
@@ -28,14 +29,21 @@ def whole(path):
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno == 28:
+    except Exception as error:
+        if _full(error):
             raise InputError(f"disk full while writing {path}: free some space and run again") from error
         raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _full(error):
+    """NumPy and safetensors say in words only that the disk, a quota or a file's limit was reached."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(words in str(error) for words in ("requested and", "os error 28", "os error 122", "os error 27"))
 
 
 def write_json(path, content):

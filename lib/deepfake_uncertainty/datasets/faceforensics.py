@@ -159,11 +159,12 @@ def _row(path, generator, splits):
 
 
 def _absent(root, pairs, found):
-    """List the videos that the splits name and the disk lacks."""
-    expected = {"real": {identity for pair in pairs for identity in pair}}
-    fakes = {f"{a}_{b}" for pair in pairs for a, b in (pair, pair[::-1])}
+    """List the videos that the splits name and the disk lacks; a target faked from another source than its pair's is there."""
     rows = []
     for generator, videos in found.items():
-        for name in sorted(expected.get(generator, fakes) - {path.stem for path in videos}):
-            rows.append({"path": str(videos[0].with_name(f"{name}.mp4")), "reason": "named by the splits, not on disk"})
+        there = {path.stem.split("_")[0] for path in videos}
+        for target, source in sorted(way for pair in pairs for way in (pair, pair[::-1])):
+            if target not in there:
+                path = videos[0].with_name(f"{target}.mp4" if generator == "real" else f"{target}_{source}.mp4")
+                rows.append({"path": str(path), "reason": "named by the splits, not on disk"})
     return rows

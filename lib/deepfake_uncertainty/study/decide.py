@@ -34,6 +34,12 @@ def _checked(p_fake, labels):
     return p_fake, labels.astype(int)
 
 
+def check_alpha(alpha):
+    """Raise InputError unless 0 < alpha < 1."""
+    if not 0 < alpha < 1:
+        raise InputError(f"alpha is {alpha}: give an error rate between 0 and 1, such as 0.1")
+
+
 def _quantile(scores, alpha):
     """Return the ceil((n + 1)(1 - alpha))-th smallest score; infinity when n < 1 / alpha - 1 is too few for that."""
     # Rounded first: (n + 1)(1 - alpha) is often a whole number that floating point puts a hair above.
@@ -51,8 +57,7 @@ def calibrate(p_fake, labels, alpha):
     Raises InputError unless 0 < alpha < 1 and both classes are there.
     """
     p_fake, labels = _checked(p_fake, labels)
-    if not 0 < alpha < 1:
-        raise InputError(f"alpha is {alpha}: give an error rate between 0 and 1, such as 0.1")
+    check_alpha(alpha)
     real, fake = p_fake[labels == 0], p_fake[labels == 1]
     if not (len(real) and len(fake)):
         raise InputError(f"calibration has {len(real)} real, {len(fake)} fake videos: the validation split needs both")

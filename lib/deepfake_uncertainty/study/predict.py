@@ -1,7 +1,9 @@
 """Index to detector inputs to samples of probabilities, each step kept in a content-keyed cache."""
 
 import dataclasses
+import json
 import logging
+import os
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -112,18 +114,25 @@ def _batches(x):
     return torch.from_numpy(np.ascontiguousarray(x)).split(BATCH)
 
 
+def _network(spec, seed, settings):
+    train.seed_everything(seed)
+    return spec.build(len(settings.classes), settings.dropout)
+
+
 def network_for(spec, x, y, seed, settings):
     """Return the trained Classifier of a spec on x, y and its cache key; weights start from `seed`."""
-    train.seed_everything(seed)
-    network = spec.build(len(settings.classes), settings.dropout)
+    network = _network(spec, seed, settings)
     key, _ = train.cached(network, x, y, settings.recipe, seed)
     return network, key
 
 
+def _posterior(network, settings):
+    """MOPED: prior and posterior are centred on the network's weights (Krishnan et al. 2020)."""
+    return bayes.VariationalPosterior(network, settings.prior_std, settings.delta)
+
+
 def _posterior_for(spec, x, y, seed, settings):
-    """MOPED: prior and posterior are centred on the trained network (Krishnan et al. 2020)."""
-    network, _ = network_for(spec, x, y, seed, settings)
-    posterior = bayes.VariationalPosterior(network, settings.prior_std, settings.delta)
+    posterior = _posterior(network_for(spec, x, y, seed, settings)[0], settings)
     key, _ = train.cached(posterior, x, y, settings.recipe, seed, train.fit_bayes, beta=settings.beta)
     return posterior, key
 
@@ -136,42 +145,103 @@ METHODS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A trained model, the cache key of its weights, and (path, reason) of the training videos that were left out."""
+
+    method: str
+    seed: int
+    model: torch.nn.Module
+    key: str
+    skipped: list
+
+    def sample(self, x, T):
+        """Return probabilities float32 (T, N, classes) of inputs x float32 (N, C, H, W); one sample if deterministic."""
+        return np.asarray(METHODS[self.method][1](self.model, _batches(x), T, self.seed), dtype=np.float32)
+
+
+def fitted(detector, method, index, seed, settings=None):
+    """Return the Fitted detector (registry name) of `method`, trained on the train rows of `index` or read from the cache.
+
+    Neither the training videos nor their inputs are read again while their files keep size and date. Raises InputError for
+    unknown names.
+    """
+    spec, settings = _checked(detector, method, settings)
+    training = index[index["split"] == "train"]
+    # The weights' own key holds the inputs themselves; this note spares reading gigabytes of them to find it.
+    note = paths.CACHE / "fitted" / f"{files.digest(spec.name, method, seed, settings, fingerprint(training), _code())}.json"
+    try:
+        model = _network(spec, seed, settings)
+        model = _posterior(model, settings) if method == "bnn" else model
+        found = json.loads(note.read_text())
+        train.load(found["key"], model)
+        return Fitted(method, seed, model, found["key"], [tuple(pair) for pair in found["skipped"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # absent or damaged: below, `train.cached` says so
+    log.info("%s %s: reading %d training videos; without a trained model in the cache this takes minutes", detector, method,
+             len(training))  # fmt: skip
+    x, rows = load_inputs(training, spec, settings.classes)
+    model, key = METHODS[method][0](spec, x, rows["label"].to_numpy(), seed, settings)
+    files.write_json(note, {"key": key, "skipped": rows.attrs["skipped"]})
+    return Fitted(method, seed, model, key, rows.attrs["skipped"])
+
+
+def check(detector, method):
+    """Raise InputError for a detector or a method that does not exist."""
+    registry.get(detector)
+    if method not in METHODS:
+        raise InputError(f"unknown method '{method}': use {', '.join(METHODS)}")
+
+
+def _checked(detector, method, settings):
+    check(detector, method)
+    spec, settings = registry.get(detector), settings or Settings()
+    return spec, dataclasses.replace(settings, recipe=settings.recipe or spec.recipe)
+
+
+def fingerprint(index):
+    """Return a hex key of the rows of an index and of the size and date of their files, none of which is read."""
+    return files.digest(index.to_json(), [_stat(path) for path in index["path"]])
+
+
+def _stat(path):
+    try:
+        found = os.stat(path)
+        return found.st_size, found.st_mtime_ns
+    except OSError:
+        return None  # gone since the index was made: load_inputs says so
+
+
+def _code():
+    return results.code_digest("detectors", "signals", "datasets", "uncertainty", "study/train.py", "study/predict.py")
+
+
 def samples_for(detector, method, index, seed, T, on=None, settings=None):
     """Return Samples of a detector (registry name) trained on the train rows of `index`, on its other rows or on `on`.
 
-    `method` is deterministic (T = 1), mc_dropout or bnn; `on` is an index of other videos (another data set). Raises
-    InputError for unknown names, and when what is predicted shares a video or an identity with what was trained on.
+    `method` is deterministic (T = 1), mc_dropout or bnn; `on` is an index of other videos (another data set). The frame's
+    attrs['skipped'] lists (path, reason) of videos left out of training or prediction. Raises InputError for unknown names,
+    and when what is predicted shares a video or an identity with what was trained on.
     """
-    if method not in METHODS:
-        raise InputError(f"no method {method!r}: give one of {', '.join(METHODS)}")
+    spec, settings = _checked(detector, method, settings)
     if T < 1:
         raise InputError(f"T is {T}: give at least one sample")
-    spec = registry.get(detector)
-    settings = settings or Settings()
-    settings = dataclasses.replace(settings, recipe=settings.recipe or spec.recipe)
     training = index[index["split"] == "train"]
-    asked = index[index["split"] != "train"] if on is None else on
+    asked = (index[index["split"] != "train"] if on is None else on).reset_index(drop=True)
     train.refuse_leak({"what is trained on": training, "what is predicted": asked})
     train.refuse_leak({f"split {name}": rows for name, rows in asked.groupby("split")})
-    x, rows = load_inputs(training, spec, settings.classes)
-    model_of, sample = METHODS[method]
-    model, key = model_of(spec, x, rows["label"].to_numpy(), seed, settings)
-    seen, seen_rows = load_inputs(asked, spec, settings.classes)
-    code = results.code_digest("uncertainty", "detectors")
-    name = files.digest(key, method, T, seed, train.array_digest(seen), code)
+    model = fitted(detector, method, index, seed, settings)
 
     def make():
-        return {"probabilities": np.asarray(sample(model, _batches(seen), T, seed), dtype=np.float32)}
+        x, rows = load_inputs(asked, spec, settings.classes)
+        place = pd.Series(asked.index, pd.MultiIndex.from_frame(asked[train.KEY]))
+        of = place[pd.MultiIndex.from_frame(rows[train.KEY])].to_numpy()
+        skipped = json.dumps(rows.attrs["skipped"])
+        return {"probabilities": model.sample(x, T), "video": of, "start": rows["start"].to_numpy(), "skipped": skipped}
 
-    return Samples(_stored(paths.CACHE / "samples" / f"{name}.npz", make)["probabilities"], seen_rows)
-
-
-def sampler(detector, method, index, seed, settings=None):
-    """Return a function (x float32 (N, C, H, W), T) -> probabilities float32 (T, N, C) of a detector trained on `index`."""
-    spec = registry.get(detector)
-    settings = settings or Settings()
-    settings = dataclasses.replace(settings, recipe=settings.recipe or spec.recipe)
-    x, rows = load_inputs(index[index["split"] == "train"], spec, settings.classes)
-    model_of, sample = METHODS[method]
-    model, _ = model_of(spec, x, rows["label"].to_numpy(), seed, settings)
-    return lambda inputs, T: np.asarray(sample(model, _batches(inputs), T, seed), dtype=np.float32)
+    name = files.digest(model.key, method, T, seed, settings.classes, fingerprint(asked), _code())
+    found = _stored(paths.CACHE / "samples" / f"{name}.npz", make)
+    rows = asked.loc[found["video"], COLUMNS].assign(start=found["start"]).reset_index(drop=True)
+    rows["label"] = labels(rows["generator"], settings.classes)
+    rows.attrs["skipped"] = model.skipped + [tuple(pair) for pair in json.loads(str(found["skipped"]))]
+    return Samples(found["probabilities"], rows)

@@ -1,10 +1,12 @@
 """How large a run is: one table, read by the command line, the batch and the notebooks."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_uncertainty import paths
+from deepfake_uncertainty.datasets import faceforensics
 from deepfake_uncertainty.errors import InputError
 
 
@@ -40,5 +42,17 @@ def root(profile):
     if given:
         return Path(given)
     if profile == "paper":
-        raise InputError("profile paper reads real data: give the root of FaceForensics++ with --data-root DIR")
+        raise InputError("profile paper reads real data: set DEEPFAKE_UNCERTAINTY_DATA_ROOT to the root of FaceForensics++")
     return paths.DATA / profile / "SynthFF"
+
+
+def videos(profile):
+    """Return `faceforensics.index` of the data of `profile`; InputError when the embedded benchmark is not built to its end."""
+    get(profile)
+    folder = root(profile)
+    if not os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT"):
+        stamp = folder / "synthff.json"
+        if not stamp.is_file() or not json.loads(stamp.read_text()).get("complete"):
+            command = f"python -m deepfake_uncertainty build --profile {profile}"
+            raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
+    return faceforensics.index(folder)

@@ -185,10 +185,9 @@ def locked(path):
         yield
 
 
-def _read(folder, module):
-    """Load the weights of a cached model into `module` and return its history; None when absent or damaged."""
-    if not folder.is_dir():
-        return None
+def load(key, module):
+    """Load the weights cached under `key` into `module` and return their history; InputError when absent or damaged."""
+    folder = paths.CACHE / "models" / key
     try:
         card = json.loads((folder / "card.json").read_text())
         if files.digest(folder / "weights.safetensors") != card["weights"]:
@@ -197,7 +196,17 @@ def _read(folder, module):
         module.eval()
         return card["history"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        log.warning("cached model %s is damaged and is trained again: %s", folder, error)
+        raise InputError(f"cached model {folder} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _read(key, module):
+    """Return the history of a cached model, its weights loaded into `module`; None when absent or, said so, damaged."""
+    if not (paths.CACHE / "models" / key).is_dir():
+        return None
+    try:
+        return load(key, module)
+    except InputError as error:
+        log.warning("%s; it is trained again", error)
         return None
 
 
@@ -223,7 +232,7 @@ def cached(module, x, y, recipe, seed, train=fit, **settings):
     folder = paths.CACHE / "models" / key
     with locked(folder):
         start = copy.deepcopy(module.state_dict())
-        history = _read(folder, module)
+        history = _read(key, module)
         if history is None:
             module.load_state_dict(start)
             history = train(module, x, y, recipe, seed, **settings)

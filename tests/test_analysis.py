@@ -1,0 +1,98 @@
+"""The report on one video, its text, JSON and figure."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_world
+
+from deepfake_uncertainty.datasets import regions, video
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import analysis, decide
+
+
+def report(n=3, **changes):
+    windows = pd.DataFrame({"start": np.arange(n) / 2, "p_fake": np.linspace(0.2, 0.9, n),
+                            "total": np.full(n, 0.5), "epistemic": np.full(n, 0.125)})  # fmt: skip
+    rule = decide.Rule(0.1, np.inf, 0.25, 4, 12)
+    fields = {"video": "a.mp4", "seconds": n / 2, "detector": "resnet18", "method": "bnn", "windows": windows, "p_fake": 0.55,
+              "decision": decide.CANNOT_TELL, "rule": rule, "trained_on": "30 identities of SynthFF (real, A)", "n_faces": 1,
+              "worst": n - 1, "region": "mouth", "hidden_p_fake": 0.4, "mask": np.eye(16, dtype=bool),
+              "crop": np.full((16, 16, 3), 90, np.uint8)}  # fmt: skip
+    return analysis.Report(**fields | changes)
+
+
+def test_json_is_valid_and_whole():
+    found = report().as_json()
+    again = json.loads(json.dumps(found, allow_nan=False))
+    assert again == found and "crop" not in found and "mask" not in found
+    assert found["rule"] == {"alpha": 0.1, "reals_below": None, "fakes_above": 0.25, "n_real": 4, "n_fake": 12}
+    assert found["windows"][2] == {"start": 1.0, "p_fake": 0.9, "total": 0.5, "epistemic": 0.125}
+    assert (found["decision"], found["p_fake"], found["region"], found["worst"]) == ("cannot tell", 0.55, "mouth", 2)
+
+
+def test_text_says_answer_rule_training_and_windows():
+    lines = report().text().splitlines()
+    assert lines[0] == "a.mp4: CANNOT TELL, mean P(fake) 0.55 in 3 frames by ResNet18, Bayesian network"
+    assert lines[1].startswith("rule: at most 10 % of real and of fake videos named wrongly, thresholds from 4 real and 12 fake")
+    assert lines[2] == "trained on 30 identities of SynthFF (real, A): no evidence about footage unlike it"
+    assert lines[3] == "most suspicious: 1.0 s, P(fake) 0.90; with the mouth hidden 0.40"
+    assert [line.split() for line in lines[5:]] == [["0.00", "0.20", "0.50", "0.12"], ["0.50", "0.55", "0.50", "0.12"],
+                                                    ["1.00", "0.90", "0.50", "0.12"]]  # fmt: skip
+
+
+def test_text_of_a_long_video_shows_a_sample_and_the_worst():
+    text = report(100).text()
+    assert "17 of 100 shown" in text and "49.50     0.90" in text and len(text.splitlines()) == 4 + 1 + 17 + 1
+
+
+def test_text_of_one_window_of_several_faces_without_a_region():
+    text = report(1, n_faces=3, region=None, hidden_p_fake=None, seen="val", detector="fakecatcher", worst=0).text()
+    assert "in 1 window by FakeCatcher" in text and "no single region explains it" in text
+    assert "3 faces" in text and "largest was analyzed" in text and "of the val split" in text
+
+
+class Bright:
+    """A model by which P(fake) is the brightness of the lower half of a picture."""
+
+    def sample(self, x, T):
+        p = x[:, :, 16:].mean((1, 2, 3))
+        return np.stack([1 - p, p], 1)[None].repeat(T, 0)
+
+
+def test_the_region_is_the_one_whose_hiding_lowers_p_fake(tmp_path, monkeypatch):
+    video.encode(tmp_path / "a.mp4", np.full((8, 32, 32, 3), 100, np.uint8), 8.0)
+    track = analysis._part(small_world.load_track(tmp_path / "a.mp4"), 2, 1)
+    assert track.crops.shape == (1, 32, 32, 3) and track.times.tolist() == [0.25]
+    track.crops[0, 20:28] = 255
+    masks = {"forehead": np.s_[:8], "mouth": np.s_[20:28]}
+    monkeypatch.setattr(regions, "REGIONS", masks)
+
+    def mask(points, name, size):
+        found = np.zeros((size, size), bool)
+        found[masks[name]] = True
+        return found
+
+    monkeypatch.setattr(regions, "region_mask", mask)
+    # Bright rows 20 to 27 are half of the lower half, the rest is 100: hidden, they have the mean (8 * 255 + 24 * 100) / 32.
+    name, p_fake = analysis._region(track, small_world.SPEC, Bright(), 2)
+    assert name == "mouth" and p_fake == pytest.approx((138 + 100) / 2 / 255, abs=0.01)
+    track.crops[:] = 100
+    assert analysis._region(track, small_world.SPEC, Bright(), 2) == (None, None)  # nothing to hide
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"n": 1, "worst": 0, "region": None, "hidden_p_fake": None, "mask": None}, {"n": 300, "method": "deterministic"},
+    {"rule": decide.Rule(0.1, np.inf, -np.inf, 1, 1)},
+], ids=["few", "one", "many", "no-rule"])  # fmt: skip
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_the_figure_is_written(tmp_path, changes, suffix):
+    analysis.draw(report(**changes), tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").stat().st_size > 5000 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_figure_of_another_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="ends in .png, .pdf or .svg"):
+        analysis.draw(report(), tmp_path / "a.gif")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,72 @@
+"""Tables of detectors crossed with methods, against numbers found by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake_uncertainty.study import comparison, evaluate
+from deepfake_uncertainty.study.predict import Samples
+
+
+@pytest.fixture
+def samples():
+    """Four videos of two windows: real 0 and 1, fake 2 and 3; video 1 is called fake with 0.6, all others rightly."""
+    rows = [("set", "real" if v < 2 else "A", str(v), str(v), "val" if v in (0, 2) else "test", w, int(v >= 2))
+            for v in range(4) for w in range(2)]  # fmt: skip
+    index = pd.DataFrame(rows, columns=["dataset", "generator", "video", "identity", "split", "start", "label"])
+    p = np.repeat([0.1, 0.6, 0.7, 0.9], 2)
+    return Samples(np.stack([1 - p, p], 1)[None].astype(np.float32), index)
+
+
+def test_of_split_keeps_rows_and_probabilities_together(samples):
+    found = comparison.of_split(samples, "test")
+    assert found.index["video"].tolist() == ["1", "1", "3", "3"] and found.index.index.tolist() == [0, 1, 2, 3]
+    assert found.probabilities[0, :, 1] == pytest.approx([0.6, 0.6, 0.9, 0.9])
+    assert comparison.of_split(samples, "other").probabilities.shape == (1, 0, 2)
+
+
+def test_tables_stack_what_evaluate_says_of_each(samples):
+    table = comparison.tables({("d", "m"): samples, ("d", "other"): samples}, 0, 20)
+    assert table.index.names == ["detector", "method", "metric"] and list(table.columns) == ["value", "low", "high"]
+    assert table.loc[("d", "m", "accuracy"), "value"] == pytest.approx(3 / 4)
+    assert table.loc[("d", "m", "auroc"), "value"] == 1  # 0.1 and 0.6 lie below 0.7 and 0.9
+    assert table.loc[("d", "m", "brier"), "value"] == pytest.approx(2 * (0.01 + 0.36 + 0.09 + 0.01) / 4, rel=1e-5)
+    pd.testing.assert_frame_equal(table.loc["d", "m"], evaluate.table(*samples, 0, 20), check_names=False)
+    pd.testing.assert_frame_equal(table.loc["d", "m"], table.loc["d", "other"])
+
+
+def test_tables_by_generator(samples):
+    table = comparison.tables_by_generator({("d", "m"): samples}, 0, 20)
+    assert table.index.names == ["detector", "method", "generator", "metric"]
+    assert table.loc[("d", "m", "real", "accuracy"), "value"] == 0.5
+    assert table.loc[("d", "m", "A", "accuracy"), "value"] == 1
+
+
+def test_readable_keeps_the_chosen_metrics_in_order():
+    levels = ["detector", "method", "metric"]
+    index = pd.MultiIndex.from_tuples([("d", "m", name) for name in ("nll", "accuracy", "auroc")], names=levels)
+    table = pd.DataFrame({"value": [0.5, 0.754, np.nan], "low": [0.4, 0.7, np.nan], "high": [0.61, 0.8, np.nan]}, index)
+    found = comparison.readable(table, ["auroc", "accuracy"])
+    assert list(found.columns) == ["auroc", "accuracy"]
+    assert found.loc[("d", "m")].tolist() == ["nan [nan, nan]", "0.75 [0.70, 0.80]"]
+
+
+def test_windows_by_hand(samples):
+    found = comparison.windows(samples)
+    assert len(found) == 8 and found["generator"].tolist() == ["real"] * 4 + ["A"] * 4
+    assert found["right"].tolist() == [True, True, False, False] + [True] * 4
+    assert found["confidence"][::2].tolist() == pytest.approx([0.9, 0.6, 0.7, 0.9])
+    assert found["softmax"][2] == pytest.approx(0.4) and np.allclose(found["epistemic"], 0, atol=1e-6)
+    assert found["total"][0] == pytest.approx(-0.1 * np.log(0.1) - 0.9 * np.log(0.9), abs=1e-6)
+
+
+def test_risk_curve_by_hand(samples):
+    curve = comparison.risk_curve(samples, "softmax")
+    # Kept in order of 1 - max p: two videos of 0.1 (a tie), then 0.3, then the wrong one of 0.4.
+    assert curve.coverage[-3:] == pytest.approx([0.5, 0.75, 1]) and curve.risk[-3:] == pytest.approx([0, 0, 0.25])
+
+
+def test_risk_curve_of_one_video(samples):
+    one = Samples(samples.probabilities[:, 2:4], samples.index[2:4].reset_index(drop=True))
+    curve = comparison.risk_curve(one, "total")
+    assert curve.coverage[-1] == 1 and curve.risk[-1] == 1

@@ -146,6 +146,15 @@ def test_bad_videos_among_good_ones_are_listed_and_counted(world, capsys):
         assert "0 bytes" in listed[0] and "no face" in listed[1] and "no face" in listed[2]
 
 
+def test_track_reads_every_video_and_counts_the_bad(world, capsys, monkeypatch):
+    monkeypatch.setattr(tracks, "load_all", lambda videos, jobs: [(videos[3], f"no face, {len(videos)} videos, {jobs} jobs")])
+    (world / "manipulated_sequences/A/c23/videos/006_007.mp4").unlink()
+    code, out, err = call(capsys, "track", "--jobs", "3")
+    assert code == 0 and out == "face tracks of 16 videos; 2 skipped\n"
+    reasons = [line.split(": ")[1] for line in err.splitlines()]
+    assert reasons == ["named by the splits, not on disk", "no face, 15 videos, 3 jobs"]
+
+
 @pytest.mark.parametrize("kind", ["fitted/*.json", "models/*/weights.safetensors", "models/*/card.json", "samples/*.npz"])
 def test_damaged_entries_are_made_again(world, capsys, caplog, kind):
     call(capsys, "analyze", fake(world), *DETERMINISTIC, "--method", "bnn", "--json", "first.json")

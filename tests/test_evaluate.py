@@ -112,6 +112,23 @@ def test_interval_covers_the_truth_and_is_wider_than_one_over_windows():
     assert np.mean(hits) > 0.85 and np.median(wider) > 2
 
 
+def test_medians_and_their_intervals_over_identities():
+    rows = pd.DataFrame({"dataset": "D", "generator": ["real", "real", "A", "A"], "identity": ["0", "1", "0", "1"],
+                         "error": [2.0, 4.0, 1.0, 1.0]})  # fmt: skip
+    found = evaluate.medians(rows, "generator", ["error"], 0, 400)
+    # Two identities are drawn as 00, 01, 10 or 11: medians 2, 3, 3 and 4, so the interval is the whole range.
+    assert found.loc[("real", "error")].tolist() == [3, 2, 4, 2] and found.loc[("A", "error")].tolist() == [1, 1, 1, 2]
+    assert found.index.tolist() == [("real", "error"), ("A", "error")]
+
+
+def test_medians_draw_identities_whole():
+    rows = pd.DataFrame({"dataset": "D", "tone": 1, "identity": ["a"] * 3 + ["b"], "snr": [0.0, 0.0, 0.0, 8.0]})
+    # aa, ab and ba have median 0 and bb has 8; drawn as four single videos, 8 would come in 5 % of the cases, not 25 %.
+    assert evaluate.medians(rows, "tone", ["snr"], 0, 400).loc[(1, "snr")].tolist() == [0, 0, 8, 4]
+    alone = evaluate.medians(rows[:3], "tone", ["snr"], 0, 10)
+    assert alone.loc[(1, "snr")].tolist() == [0, 0, 0, 3]
+
+
 def test_by_generator():
     index = make_index()
     samples = make_samples(index)

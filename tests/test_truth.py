@@ -1,4 +1,4 @@
-"""The truth that only scoring reads: coherence of pulses, and medians with intervals over identities."""
+"""The truth that only scoring reads: coherence of pulses, and the error of guessing."""
 
 import json
 
@@ -29,27 +29,11 @@ def test_coherence_is_read_where_the_true_pulse_is_strongest():
     assert truth.coherence(weak, true, FPS) < 0.6  # it shares the weaker beat only
 
 
-def test_summary_is_the_median_and_its_interval_over_identities():
-    found = pd.DataFrame({"generator": ["real", "real", "A", "A"], "identity": ["0", "1", "0", "1"],
-                          "error_bpm": [2.0, 4.0, 1.0, 1.0]})  # fmt: skip
-    rows = truth.summary(found, "generator", ["error_bpm"], n_boot=400).set_index("generator")
-    # Two identities are drawn as 00, 01, 10 or 11: medians 2, 3, 3 and 4, so the interval is the whole range.
-    assert rows.loc["real", ["value", "low", "high", "videos", "identities"]].tolist() == [3, 2, 4, 2, 2]
-    assert rows.loc["A", ["value", "low", "high"]].tolist() == [1, 1, 1]
-    assert rows["measure"].unique().tolist() == ["error_bpm"] and rows.index.tolist() == ["real", "A"]
-
-
-def test_summary_draws_identities_whole():
-    found = pd.DataFrame({"tone": 1, "identity": ["a"] * 3 + ["b"], "snr_db": [0.0, 0.0, 0.0, 8.0]})
-    row = truth.summary(found, "tone", ["snr_db"], n_boot=400).iloc[0]
-    # aa, ab and ba have median 0 and bb has 8; drawn as four single videos, 8 would come in 5 % of the cases, not 25 %.
-    assert (row["value"], row["low"], row["high"], row["videos"], row["identities"]) == (0, 0, 8, 4, 2)
-
-
-def test_summary_of_one_identity_has_an_interval_of_no_width():
-    found = pd.DataFrame({"tone": 1, "identity": "a", "coherence": [0.2, 0.4, 0.9]})
-    row = truth.summary(found, "tone", ["coherence"], n_boot=10).iloc[0]
-    assert (row["value"], row["low"], row["high"], row["identities"]) == (0.4, 0.4, 0.4, 1)
+def test_chance_is_the_error_of_the_rates_found_for_others():
+    found = pd.DataFrame({"identity": ["a", "b", "c", "c"], "true_bpm": [60.0, 70, 80, 80], "found_bpm": [61.0, 75, 90, 50]})
+    # a is told 75, 90 or 50: errors 15, 30, 10; b 61, 90, 50: 9, 20, 20; c 61 or 75: 19, 5, twice.
+    assert truth.chance(found).tolist() == [15, 20, 12, 12]
+    assert truth.chance(found[:1]).isna().all()  # there is nobody else
 
 
 def test_load_gives_arrays_and_parameters_and_refuses_real_footage(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: build the benchmark, train a detector, analyze a video."""
+"""The command line: build the benchmark, track its faces, train a detector, analyze a video."""
 
 import argparse
 import logging
@@ -22,6 +22,21 @@ def _build(options):
     print(f"SynthFF: {profile.identities} identities in {os.path.relpath(root)}")
 
 
+def _tell_skipped(skipped):
+    for path, reason in skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def _track(options):
+    from deepfake_uncertainty.datasets import tracks
+    from deepfake_uncertainty.study import profiles
+
+    index, absent = profiles.videos(options.profile)
+    skipped = [*absent.itertuples(index=False, name=None), *tracks.load_all(index["path"], options.jobs)]
+    _tell_skipped(skipped)
+    print(f"face tracks of {len(index) + len(absent)} videos; {len(skipped)} skipped")
+
+
 def _train(options):
     from deepfake_uncertainty.study import predict, profiles
 
@@ -30,8 +45,7 @@ def _train(options):
     index, absent = profiles.videos(options.profile)
     samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples)
     skipped = [*absent.itertuples(index=False, name=None), *samples.index.attrs["skipped"]]
-    for path, reason in skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+    _tell_skipped(skipped)
     count, rows = samples.probabilities.shape[:2]
     print(f"{options.detector} {options.method}: {count} samples of {rows} rows; "
           f"{len(skipped)} of {len(index) + len(absent)} videos skipped")  # fmt: skip
@@ -81,8 +95,11 @@ def parser():
     top = _Parser(prog="python -m deepfake_uncertainty", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="render the embedded benchmark, SynthFF")
-    build.add_argument("--jobs", type=_jobs, default=2, help="processes")
     build.set_defaults(run=_build)
+    track = commands.add_parser("track", help="find and align the faces of all videos, once")
+    track.set_defaults(run=_track)
+    for command in (build, track):
+        command.add_argument("--jobs", type=_jobs, default=2, help="processes")
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
     train.add_argument("method")
@@ -95,7 +112,7 @@ def parser():
     analyze.add_argument("--json", type=Path, help="write the report here as JSON")
     analyze.add_argument("--figure", type=Path, help="write the figure here (default: VIDEO-analysis.png)")
     analyze.set_defaults(run=_analyze)
-    for command in (build, train, analyze):
+    for command in (build, track, train, analyze):
         command.add_argument("--profile", default="quick", help="quick, full or paper")
     return top
 

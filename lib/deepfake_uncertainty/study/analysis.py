@@ -189,8 +189,9 @@ def draw(report, path):
     low.plot(rows.start, rows.total, color="0.2", marker=marker, markersize=3, label="total")
     low.plot(rows.start, rows.epistemic, "--", color=RED, marker=marker, markersize=3, label=epistemic)
     low.set(ylabel="uncertainty (nats)", ylim=(-0.02, MAX_NATS + 0.02), title=f"{plotting.label(report.method)}")
+    single = registry.get(report.detector).window == 1
     for axes in (top, low):
-        axes.set(xlabel="time (s)", xlim=(0, report.seconds))
+        axes.set(xlabel="time (s)" if single else "start of the window (s)", xlim=(-0.02 * report.seconds, report.seconds))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     _draw_face(face, report)
     try:

@@ -194,7 +194,7 @@ def test_build_refuses_bad_input_and_other_peoples_folders(tmp_path):
 
 
 def test_a_small_build_is_whole_resumes_and_keeps_its_stamp(tmp_path):
-    options = dict(identities=6, n_frames=16, jobs=1, families=("Deepfakes", "FaceSwap"), steps=150, progress=False)
+    options = dict(identities=6, n_frames=16, jobs=1, families=("Deepfakes", "FaceSwap"), steps=80, progress=False)
     root = build.build(tmp_path / "ff", **options)
     lists = {split: json.loads((root / f"{split}.json").read_text()) for split in ("train", "val", "test")}
     assert lists == {"train": [["000", "001"]], "test": [["002", "003"]], "val": [["004", "005"]]}

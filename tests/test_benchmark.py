@@ -1,9 +1,11 @@
 """The embedded benchmark: warps, retrieval, splits, what generators may touch, and a build in miniature."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,29 +15,51 @@ from deepfake_uncertainty.errors import InputError
 
 
 def mesh(rng, frames=12, opening=0.0):
-    """A 468-point face in 64 x 64 px: random points, with the named ones where a face has them, swaying a little."""
+    """A 468-point face in 64 x 64 px, swaying a little: random points, with the named ones where a face has them.
+
+    `opening` is that of the mouth, px, one number or one a frame.
+    """
     points = rng.uniform(16, 48, (468, 2))
     angle = np.linspace(0, 2 * np.pi, len(base.OVAL), endpoint=False) - np.pi / 2
     points[base.OVAL] = 32 + np.stack([20 * np.cos(angle), 26 * np.sin(angle)], 1)
     angle = np.linspace(0, 2 * np.pi, len(base.LIPS), endpoint=False) + np.pi
     points[base.LIPS] = [32, 45] + np.stack([7 * np.cos(angle), 3 * np.sin(angle)], 1)
-    points[[33, 133, 362, 263]] = [[20, 26], [28, 26], [36, 26], [44, 26]]
+    for eye, x in zip(deepfakes.EYES, (24, 40), strict=True):
+        points[eye] = [x, 26] + np.array([[-4, 0], [-2, -2], [2, -2], [4, 0], [2, 2], [-2, 2]])
     points[base.BROWS] = np.stack([np.linspace(18, 46, 10), np.full(10, 20.0)], 1)
-    points[13], points[14] = [32, 44.5], [32, 45.5 + opening]
-    return (points + np.sin(np.arange(frames) / 3)[:, None, None]).astype(np.float32)
+    points[13], points[14] = [32, 44.5], [32, 45.5]
+    moving = points + np.sin(np.arange(frames) / 3)[:, None, None]
+    moving[:, 14, 1] += opening
+    return moving.astype(np.float32)
+
+
+def drawn(landmarks, skin):
+    """Frames uint8 (F, 64, 64, 3): a face of colour `skin` with dark eyes and a dark open mouth where the landmarks say."""
+    frames = np.full((len(landmarks), 64, 64, 3), 90.0)
+    for frame, points in zip(frames, landmarks, strict=True):
+        mouth = points[[61, 13, 291, 14]]
+        for part, colour in ((points[base.OVAL], skin), *((points[eye], 40) for eye in deepfakes.EYES), (mouth, 10)):
+            frame[base.polygon(part, frame.shape) > 0] = colour
+    return np.uint8(frames)
 
 
 @pytest.fixture
 def pair(tmp_path):
     clips = []
-    for identity in (0, 1):
+    for identity, skin in enumerate([(200, 160, 140), (120, 80, 60)]):
         rng = np.random.default_rng(identity)
         truth = tmp_path / "truth" / f"{identity:03d}.json"
         truth.parent.mkdir(exist_ok=True)
         truth.write_text("{}")
-        frames = rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
-        clips.append(base.footage(identity, frames, mesh(rng, opening=identity), np.arange(12) != 3, truth))
+        landmarks = mesh(rng, 24, opening=4 + 4 * np.sin(np.arange(24) / (3 - identity)))
+        clips.append(base.footage(identity, drawn(landmarks, skin), landmarks, np.arange(24) != 3, truth))
     return clips
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    clips = pair.__wrapped__(tmp_path_factory.mktemp("pair"))
+    return deepfakes.train(clips, seed=0, steps=150, batch=8)
 
 
 def test_warp_of_a_shift_moves_pixels_and_covers_the_triangles():
@@ -91,16 +115,15 @@ def test_match_colour_gives_the_reference_mean():
     assert np.abs(base.match_colour(dark, light, everywhere).mean((0, 1)) - light.mean((0, 1))).max() < 1.5
 
 
-def fakes(pair):
-    network = deepfakes.train(pair, [0], seed=0, steps=2, batch=2)
+def fakes(pair, network):
     rng = np.random.default_rng
     yield faceswap.generate(*pair, rng(0))
     yield face2face.generate(*pair, rng(0))
     yield deepfakes.generate(*pair, rng(0), network)
 
 
-def test_generators_change_only_what_the_mask_says_and_repeat_themselves(pair):
-    for (frames, mask), (again, _) in zip(fakes(pair), fakes(pair), strict=True):
+def test_generators_change_only_what_the_mask_says_and_repeat_themselves(pair, learnt):
+    for (frames, mask), (again, _) in zip(fakes(pair, learnt[0]), fakes(pair, learnt[0]), strict=True):
         assert frames.shape == pair[1].frames.shape and mask.shape == frames.shape[:3]
         changed = (frames != pair[1].frames).any(-1)
         assert changed.any() and not changed[~mask].any()
@@ -108,20 +131,39 @@ def test_generators_change_only_what_the_mask_says_and_repeat_themselves(pair):
         np.testing.assert_array_equal(frames, again)
 
 
-def test_generators_refuse_clips_without_truth_and_strangers(pair):
-    network = deepfakes.train(pair, [0], seed=0, steps=1, batch=2)
+def test_generators_refuse_clips_without_truth_and_strangers(pair, learnt):
+    network, _ = learnt
+    stranger = replace(pair[1], identity=7)
     with pytest.raises(InputError, match="no Deepfakes decoder"):
-        deepfakes.generate(pair[1], pair[0], np.random.default_rng(0), network)
+        deepfakes.generate(stranger, pair[0], np.random.default_rng(0), network)
     pair[0].truth.unlink()
     for generate, extra in ((faceswap.generate, ()), (face2face.generate, ()), (deepfakes.generate, (network,))):
         with pytest.raises(InputError, match="own clips only"):
             generate(*pair, np.random.default_rng(0), *extra)
     with pytest.raises(InputError, match="own clips only"):
-        deepfakes.train(pair, [0], seed=0, steps=1)
+        deepfakes.train(pair, seed=0, steps=1)
 
 
-def test_normalised_landmarks_do_not_move_with_the_head(pair):
-    still, _ = face2face.normalise(pair[1].landmarks)
+def test_deepfakes_mouth_follows_the_target_and_skin_is_the_source(pair, learnt):
+    decoded = deepfakes.decode(learnt[0], pair[1], identity=0).astype(float)
+    darkness = -decoded[:, 40:58, 22:42].mean((1, 2, 3))
+    opening = pair[1].landmarks[:, 14, 1] - pair[1].landmarks[:, 13, 1]
+    assert np.corrcoef(darkness, opening)[0, 1] > 0.8
+    assert np.abs(np.median(decoded[:, 30:36, 20:44], (0, 1, 2)) - [200, 160, 140]).max() < 12
+
+
+def test_deepfakes_training_repeats_itself_and_says_when_it_failed(pair, monkeypatch):
+    with pytest.raises(InputError, match="did not learn in 1 steps"):
+        deepfakes.train(pair, seed=0, steps=1, batch=2)
+    monkeypatch.setattr(deepfakes, "LEARNT", 9.0)
+    (one, card), (two, _) = (deepfakes.train(pair, seed=3, steps=2, batch=2) for _ in range(2))
+    assert card["identities"] == [0, 1] and card["frames"] == 46 and card["steps"] == 2 and card["seed"] == 3
+    for name, weights in one.state_dict().items():
+        assert torch.equal(weights, two.state_dict()[name]), name
+
+
+def test_normalised_landmarks_do_not_move_with_the_head():
+    still, _ = face2face.normalise(mesh(np.random.default_rng(1), opening=1))
     np.testing.assert_allclose(still.std(0), 0, atol=1e-3)
 
 
@@ -129,8 +171,8 @@ def test_normalised_landmarks_do_not_move_with_the_head(pair):
 @settings(max_examples=40, deadline=None)
 def test_partners_and_fakes_stay_inside_a_split(number, identities):
     assert build.split_of(number) == build.split_of(number ^ 1)
-    for _, source, target in build.jobs_of(build.FAMILIES, 2 * identities):
-        assert source != target and build.split_of(source) == build.split_of(target)
+    jobs = build.jobs_of(build.FAMILIES, 2 * identities)
+    assert set(jobs) == {(f, a ^ b, a) for f in build.FAMILIES for a in range(2 * identities) for b in (1,)}
 
 
 def test_split_shares_and_job_count():
@@ -152,13 +194,15 @@ def test_build_refuses_bad_input_and_other_peoples_folders(tmp_path):
 
 
 def test_a_small_build_is_whole_resumes_and_keeps_its_stamp(tmp_path):
-    options = dict(identities=6, n_frames=16, jobs=1, families=("FaceSwap",), progress=False)
+    options = dict(identities=6, n_frames=16, jobs=1, families=("Deepfakes", "FaceSwap"), steps=80, progress=False)
     root = build.build(tmp_path / "ff", **options)
     lists = {split: json.loads((root / f"{split}.json").read_text()) for split in ("train", "val", "test")}
     assert lists == {"train": [["000", "001"]], "test": [["002", "003"]], "val": [["004", "005"]]}
     clips = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.mp4"))
-    assert len(clips) == 6 * 3 and "manipulated_sequences/FaceSwap/masks/videos/000_001.mp4" in clips
+    assert len(clips) == 6 * 5 and "manipulated_sequences/FaceSwap/masks/videos/000_001.mp4" in clips
     assert json.loads((root / build.STAMP).read_text())["complete"] and not (root / build.MASTERS).exists()
+    card = json.loads((root / "generators/Deepfakes_val.json").read_text())
+    assert card["identities"] == [4, 5] and card["loss"] < deepfakes.LEARNT * card["mean_face_loss"]
     lost = root / "manipulated_sequences/FaceSwap/c23/videos/004_005.mp4"
     kept, before = build.real_path(root, 4), lost.read_bytes()
     written = kept.stat().st_mtime_ns

@@ -1,7 +1,8 @@
 """Build SynthFF: the embedded benchmark on disk, in the layout of FaceForensics++ (Rössler 2019).
 
 Real and fake clips are encoded once each, from the same uncompressed master frames, so that compression tells nothing.
-Beside the layout lie `truth/<id>.npz` and `.json` (what the renderer knows) and the stamp `synthff.json`.
+Beside the layout lie `truth/<id>.npz` and `.json` (what the renderer knows), `generators/Deepfakes_<split>.json` (how
+well the trained generator learnt) and the stamp `synthff.json`.
 """
 
 import json
@@ -24,9 +25,8 @@ FAMILIES = ("Deepfakes", "Face2Face", "FaceSwap")
 # The split of pair k (identities 2k and 2k + 1) does not depend on how many there are: 50 / 20 / 30 % of every ten
 # pairs, ordered so that three pairs already hold all three splits.
 SPLITS = ("train", "test", "val", "train", "train", "test", "train", "val", "test", "train")
-CAST = {"train": 6, "val": 2, "test": 3}  # Deepfakes decoders a split
 STAMP, MASTERS = "synthff.json", ".masters"
-TOP = ("original_sequences", "manipulated_sequences", "truth", MASTERS)
+TOP = ("original_sequences", "manipulated_sequences", "truth", "generators", MASTERS)
 
 
 def split_of(identity):
@@ -39,25 +39,9 @@ def members(split, identities):
     return [number for number in range(identities) if split_of(number) == split]
 
 
-def cast_of(split, identities):
-    """Return the source identities that Deepfakes learns in `split`, evenly spaced over its members."""
-    everyone = members(split, identities)
-    count = min(CAST[split], len(everyone))
-    return [everyone[i] for i in np.linspace(0, len(everyone) - 1, count).round().astype(int)]
-
-
 def jobs_of(families, identities):
-    """Return one (family, source, target) a fake: partners swap; Deepfakes takes the partner or one of the cast."""
-    jobs = []
-    for family in families:
-        for target in range(identities):
-            source = target ^ 1
-            cast = cast_of(split_of(target), identities)
-            if family == "Deepfakes" and source not in cast:
-                others = [member for member in cast if member != target]
-                source = others[target // 2 % len(others)]
-            jobs.append((family, source, target))
-    return jobs
+    """Return one (family, source, target) a fake: the two identities of a pair swap in every family."""
+    return [(family, target ^ 1, target) for family in families for target in range(identities)]
 
 
 def real_path(root, number):
@@ -102,11 +86,12 @@ def load_master(root, number):
 
 
 def train_deepfakes(root, split, identities, seed, steps):
-    """Train the Deepfakes autoencoder of a split and keep its weights beside the masters."""
+    """Train the Deepfakes autoencoder of a split; keep its weights beside the masters and its card with the benchmark."""
     from safetensors.torch import save_file
 
     clips = [load_master(root, number) for number in members(split, identities)]
-    network = deepfakes.train(clips, cast_of(split, identities), seed, steps)
+    network, card = deepfakes.train(clips, seed, steps)
+    files.write_json(Path(root) / "generators" / f"Deepfakes_{split}.json", card)
     with files.whole(Path(root) / MASTERS / f"deepfakes_{split}.safetensors") as temporary:
         save_file(network.state_dict(), temporary)
 
@@ -114,7 +99,7 @@ def train_deepfakes(root, split, identities, seed, steps):
 def _deepfakes(root, split, identities):
     from safetensors.torch import load_file
 
-    network = deepfakes.Autoencoder(cast_of(split, identities))
+    network = deepfakes.Autoencoder(members(split, identities))
     network.load_state_dict(load_file(Path(root) / MASTERS / f"deepfakes_{split}.safetensors"))
     return network.eval()
 
@@ -173,11 +158,11 @@ def _run(pool, calls, bar):
         raise
 
 
-def build(root, identities, n_frames=160, seed=0, crf=23, jobs=2, families=FAMILIES, steps=500, progress=True):
+def build(root, identities, n_frames=160, seed=0, crf=23, jobs=2, families=FAMILIES, steps=700, progress=True):
     """Build the benchmark under `root` with `jobs` processes and return `root`; what is already whole is kept.
 
     `identities` is even and at least 6, `steps` are Deepfakes training steps a split. Raises InputError on bad numbers,
-    an unknown family, or a folder that holds something else.
+    an unknown family, a folder that holds something else, or a Deepfakes network that did not learn.
     """
     root, families = Path(root), tuple(families)
     if identities < 6 or identities % 2 or n_frames < 16:

@@ -142,6 +142,11 @@ def retrieve(wanted, offered, jump=0.03):
     return np.array(path[::-1])
 
 
+def enlarge(points, factor):
+    """Scale points (K, 2) about their centre."""
+    return points.mean(0) + factor * (points - points.mean(0))
+
+
 def polygon(points, shape):
     """Return the float32 (H, W) indicator of the polygon with vertices (K, 2) px."""
     mask = np.zeros(shape[:2], np.uint8)
@@ -157,15 +162,19 @@ def feather(mask, width):
 
 
 def match_colour(image, reference, mask):
-    """Give `image` the Lab mean and deviation of `reference` inside bool `mask` (Reinhard 2001); uint8 (H, W, 3)."""
+    """Give `image` the median skin of `reference` inside bool `mask`, in Lab; uint8 (H, W, 3).
+
+    Lightness moves by a power, so that black and white stay: a shift would make eyes glow and lips grey.
+    """
     if mask.sum() < 16:
         return image
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    goal = cv2.cvtColor(reference.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[mask]
-    here = lab[mask]
-    gain = np.clip(goal.std(0) / np.maximum(here.std(0), 1e-3), 0.5, 1.6)
-    moved = ((lab - here.mean(0)) * gain + goal.mean(0)).astype(np.float32)
-    return np.uint8(np.clip(cv2.cvtColor(moved, cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255))
+    goal = np.median(cv2.cvtColor(reference.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[mask], 0)
+    here = np.median(lab[mask], 0)
+    light, wanted = np.clip([here[0] / 100, goal[0] / 100], 0.02, 0.98)
+    lab[..., 0] = 100 * np.clip(lab[..., 0] / 100, 0, 1) ** np.float32(np.log(wanted) / np.log(light))
+    lab[..., 1:] += goal[1:] - here[1:]
+    return np.uint8(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255))
 
 
 def blend(paint, ground, alpha):

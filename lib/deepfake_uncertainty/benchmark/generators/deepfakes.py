@@ -1,7 +1,8 @@
-"""Deepfakes: a shared encoder, one decoder for each identity of a small cast, colour transfer, feathered paste.
+"""Deepfakes: a shared encoder, a decoder for each identity of a split, colour transfer, feathered paste.
 
-A working miniature of the autoencoder family of FaceForensics++ (Rössler 2019). Trained on aligned faces of one split's
-own clips, each face warped at random as in the original: the decoder learns to undo the warp and so the likeness.
+A working miniature of the autoencoder family of FaceForensics++ (Rössler 2019), trained on aligned faces of one split's
+own clips, each warped at random as in the original. A decoder moves its identity's likeness by a flow and shades it,
+all linear in the code, so that one split's clips and a minute of one core are enough to learn from.
 """
 
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 from deepfake_uncertainty.benchmark.generators import base, faceswap
@@ -16,129 +18,260 @@ from deepfake_uncertainty.errors import InputError
 
 SIZE = 64
 ALIGNED = [33, 133, 362, 263, 168, 1, 61, 291, 152]  # points whose mean positions fix the aligned face
-FRACTION = 0.66  # of the aligned square is the height from forehead to chin
+EYES = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
+FRACTION = 0.8  # of the aligned square is the height from forehead to chin
+CODE, CELLS, SHADES = 16, 16, 8  # units of the code; sides of the grids of the flow and of the shading
+NAMED = 4  # the first units are taught mouth, eyes, pitch and yaw; the others are free
+NAMING, BENDING, RIDGE = 0.1, 0.05, 0.02
+LEARNT = 0.7  # largest share of the mean face's error, and of the variance of the mouth's opening, that may be left
 
 
 class Autoencoder(nn.Module):
-    """Faces (N, 3, 64, 64) in [0, 1] through the shared encoder and the decoder of one of `cast + 1` identities.
+    """Faces (N, 3, 64, 64) in [0, 1] through the shared encoder and the decoders `whose` int (N,) of `identities`."""
 
-    The last decoder serves every identity outside the cast, so that the encoder sees the targets too.
-    """
-
-    def __init__(self, cast):
+    def __init__(self, identities):
         super().__init__()
-        self.cast = list(cast)
-        channels = (3, 16, 32, 64, 96)
-        down = [layer for i, o in pairwise(channels)
-                for layer in (nn.Conv2d(i, o, 5, 2, 2), nn.LeakyReLU(0.1))]  # fmt: skip
-        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(96 * 16, 192), nn.Linear(192, 96 * 16),
-                                     nn.Unflatten(1, (96, 4, 4)), *_upscale(96, 48))  # fmt: skip
-        self.decoders = nn.ModuleList(
-            nn.Sequential(*_upscale(48, 40), *_upscale(40, 24), *_upscale(24, 12), nn.Conv2d(12, 3, 3, padding=1))
-            for _ in range(len(self.cast) + 1)
-        )
-        # A decoder's last bias is an image (logits): it starts as the identity's mean face and saves most of the steps.
-        self.likeness = nn.Parameter(torch.zeros(len(self.cast) + 1, 3, SIZE, SIZE))
+        self.identities, n = list(identities), len(identities)
+        down = [layer for i, o in pairwise((1, 16, 32, 64, 96)) for layer in (nn.Conv2d(i, o, 3, 2, 1), nn.LeakyReLU(0.1))]
+        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(96 * 16, 128), nn.LeakyReLU(0.1), nn.Linear(128, CODE))
+        for layer in self.encoder:
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):  # the default start shrinks the faces to nothing on the way
+                nn.init.kaiming_normal_(layer.weight, 0.1)
+                nn.init.zeros_(layer.bias)
+        self.flow = nn.Parameter(torch.randn(CODE, 2 * CELLS**2) * 0.003)
+        self.shade = nn.Parameter(torch.zeros(CODE, 3 * SHADES**2))
+        self.offset = nn.Parameter(torch.zeros(n, 2 * CELLS**2))
+        self.likeness = nn.Parameter(torch.zeros(n, 3 * SIZE**2))
+        # What each named unit changes in the likeness, such as its eyelids, and how far the identity has shown it.
+        self.register_buffer("traits", torch.zeros(n, 1 + NAMED, 3 * SIZE**2))
+        self.register_buffer("range", torch.zeros(2, n, NAMED))
 
-    def decoder_of(self, identity):
-        """Return the index of the decoder that `identity` trains."""
-        return self.cast.index(identity) if identity in self.cast else len(self.cast)
+    def encode(self, faces):
+        """Return codes (N, 16) of faces; grey and standardised, so that a code does not tell the tone of the skin."""
+        grey = faces.mean(1, keepdim=True)
+        spread, mean = torch.std_mean(grey, (2, 3), keepdim=True)
+        return self.encoder((grey - mean) / (spread + 1e-3))
 
-    def forward(self, faces, decoder):
-        return torch.sigmoid(self.decoders[decoder](self.encoder(faces)) + self.likeness[decoder])
+    def field(self, codes, whose):
+        """Return the flow (N, 2, 16, 16) from the likeness, in tenths of the half side."""
+        return (codes @ self.flow + self.offset[whose]).view(-1, 2, CELLS, CELLS)
+
+    def terms(self, codes, whose):
+        """Return (N, 5): 1 and the named units, held inside what the identity itself has shown."""
+        low, high = self.range[:, whose]
+        shown = torch.minimum(torch.maximum(codes[:, :NAMED], low), high)
+        return torch.cat([torch.ones(len(codes), 1), shown], 1)
+
+    def decode(self, codes, whose):
+        """Return the faces (N, 3, 64, 64) of codes (N, 16): the likeness with its traits, moved, then shaded."""
+        still = self.likeness[whose] + (self.terms(codes, whose)[:, None] @ self.traits[whose])[:, 0]
+        shades = _enlarge((codes @ self.shade).view(-1, 3, SHADES, SHADES)) * 0.05
+        return _sample(still.view(-1, 3, SIZE, SIZE), _enlarge(self.field(codes, whose)) * 0.1) + shades
+
+    def forward(self, faces, whose):
+        return self.decode(self.encode(faces), whose)
 
 
-def _upscale(inputs, outputs):
-    return nn.Conv2d(inputs, outputs * 4, 3, padding=1), nn.LeakyReLU(0.1), nn.PixelShuffle(2)
+def _enlarge(maps):
+    return nn.functional.interpolate(maps, size=(SIZE, SIZE), mode="bilinear", align_corners=True)
+
+
+def _sample(faces, field):
+    """Return faces (N, 3, 64, 64) read at the identity plus `field` (N, 2, 64, 64), in half sides."""
+    axis = torch.linspace(-1, 1, SIZE)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + field.permute(0, 2, 3, 1)
+    return nn.functional.grid_sample(faces, grid, padding_mode="border", align_corners=True)
+
+
+def distort(faces, generator):
+    """Return the faces (N, 3, 64, 64) warped by a smooth random field of 5 x 5 knots, as the original trainer does."""
+    knots = torch.randn(len(faces), 2, 5, 5, generator=generator) * 0.03
+    return _sample(faces, nn.functional.interpolate(knots, size=(SIZE, SIZE), mode="bicubic", align_corners=True))
+
+
+def template(clip):
+    """Return the mean face (468, 2) of a clip, upright in the 64 x 64 aligned square."""
+    mean = base.mean_face(clip.landmarks)
+    height = np.linalg.norm(mean[10] - mean[152])
+    return (mean - mean[base.OVAL].mean(0)) * (FRACTION * SIZE / height) + SIZE / 2
 
 
 def alignments(clip):
     """Return the (F, 2, 3) similarities from frame px to the 64 x 64 aligned face."""
-    mean = base.mean_face(clip.landmarks)
-    height = np.linalg.norm(mean[10] - mean[152])
-    goal = (mean - mean[base.OVAL].mean(0)) * (FRACTION * SIZE / height) + SIZE / 2
+    goal = template(clip)
     return np.stack([base.similarity(points[ALIGNED], goal[ALIGNED]) for points in clip.landmarks])
 
 
-def faces(clip, most=48):
-    """Return at most `most` evenly spaced aligned faces float32 (N, 3, 64, 64) in [0, 1] of a clip."""
+def faces(clip, picked):
+    """Return the aligned faces uint8 (N, 3, 64, 64) of frames `picked` (N,); the skin goes on beyond the face's oval.
+
+    Without that a narrow face pasted into a broad one would bring its background along.
+    """
+    maps, crops = alignments(clip), []
+    for t in picked:
+        crop = cv2.warpAffine(clip.frames[t], maps[t], (SIZE, SIZE), flags=cv2.INTER_AREA)
+        oval = base.apply(maps[t], clip.landmarks[t][base.OVAL])
+        inside = base.polygon(base.enlarge(oval, 0.93), crop.shape) > 0
+        near = distance_transform_edt(~inside, return_distances=False, return_indices=True)
+        smooth = cv2.GaussianBlur(crop[tuple(near)], (0, 0), 2)
+        crops.append(np.where(inside[..., None], crop, smooth))
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+
+
+def eye_contrast(frames, landmarks):
+    """Return the deviation (F,) of grey inside the eyes: it falls in a blink, which found landmarks hardly show."""
+    values = []
+    for frame, points in zip(frames, landmarks, strict=True):
+        inside = np.maximum(*(base.polygon(base.enlarge(points[eye], 1.2), frame.shape) for eye in EYES)) > 0
+        values.append(frame.mean(-1)[inside].std() if inside.any() else 0.0)
+    return np.array(values)
+
+
+def lesson(clip, most=96):
+    """Return what at most `most` evenly spaced frames teach: faces uint8 (N, 3, 64, 64) and (N, 4) mouth, eyes, pitch, yaw.
+
+    Mouth, eyes and pitch count from the clip's own rest; yaw means the same in every face.
+    """
     usable = np.flatnonzero(clip.found)
     picked = usable[np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(int)]
-    maps = alignments(clip)
-    crops = [cv2.warpAffine(clip.frames[t], maps[t], (SIZE, SIZE), flags=cv2.INTER_AREA) for t in picked]
-    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+    mouth, _, yaw, pitch = base.pose_and_expression(clip.landmarks[picked]).T
+    eyes = eye_contrast(clip.frames[picked], clip.landmarks[picked])
+    named = [mouth - np.quantile(mouth, 0.2), eyes / (np.median(eyes) + 1e-6), pitch - pitch.mean(), yaw]
+    return faces(clip, picked), torch.from_numpy(np.stack(named, 1)).float()
 
 
-def distort(batch, generator):
-    """Return the faces (N, 3, H, W) warped by a smooth random field of 5 x 5 knots, as the original trainer does."""
-    knots = torch.randn(len(batch), 2, 5, 5, generator=generator) * 0.045
-    field = nn.functional.interpolate(knots, size=batch.shape[2:], mode="bicubic", align_corners=True)
-    axis = torch.linspace(-1, 1, batch.shape[-1])
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
-    return nn.functional.grid_sample(
-        batch, grid + field.permute(0, 2, 3, 1), padding_mode="border", align_corners=True
-    )
+def window():
+    """Return the (64, 64) indicator of the face in the aligned square, an ellipse."""
+    axis = torch.linspace(-1, 1, SIZE)
+    return ((axis / 0.72) ** 2 + (axis[:, None] / 0.95) ** 2 < 1).float()
 
 
-def train(clips, cast, seed, steps=500, batch=8):
-    """Return an Autoencoder trained for `steps` on Footage `clips`, `cast` naming the decoders.
+def attention(clips):
+    """Return weights (64, 64) of mean 1: the face counts, its lips and eyes up to 7 times."""
+    parts = np.zeros((SIZE, SIZE), np.float32)
+    for goal in map(template, clips):
+        for part in (base.LIPS, *EYES):
+            parts += base.polygon(base.enlarge(goal[part], 1.5), parts.shape)
+    weights = window() * (1 + 6 * torch.from_numpy(parts / parts.max()))
+    return weights / weights.mean()
 
-    Deterministic in `seed` on one thread. Raises InputError outside the benchmark or when a cast member has no clip.
+
+def _loss(guess, truth, weights):
+    """L1 on colours and on their differences: the second term keeps edges that the first would blur."""
+    error = (guess - truth) * weights
+    return error.abs().mean() + sum(error.diff(dim=d).abs().mean() for d in (2, 3))
+
+
+def train(clips, seed, steps=700, batch=32):
+    """Return an Autoencoder trained on Footage `clips`, and its card: a JSON-able dict of what it learnt from and how well.
+
+    Deterministic in `seed` on one thread. Raises InputError outside the benchmark or when the network did not learn.
     """
     base.admit(*clips)
-    missing = sorted(set(cast) - {clip.identity for clip in clips})
-    if missing:
-        raise InputError(f"no clip of cast member {missing[0]:03d}: give the Deepfakes generator one clip an identity")
+    pools, features = zip(*map(lesson, clips), strict=True)
+    scale = torch.cat(features).std(0) + 1e-6
+    centre = torch.tensor([0, 1.0, 0, 0])
+    features = [(part - centre) / scale for part in features]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Autoencoder(cast)
+        network = Autoencoder([clip.identity for clip in clips])
+    for k, (pool, part) in enumerate(zip(pools, features, strict=True)):
+        network.likeness.data[k] = pool[part.square().sum(1).argmin()].flatten() / 255
+    _descend(network, pools, features, attention(clips), seed, steps, batch)
+    settle(network, pools)
+    loss, mean_loss = errors(network, pools)
+    missed = mouth_missed(network, pools, features)
+    card = dict(identities=network.identities, frames=sum(map(len, pools)), steps=steps, seed=seed,
+                loss=round(loss, 6), mean_face_loss=round(mean_loss, 6), mouth_missed=round(missed, 4))  # fmt: skip
+    if loss > LEARNT * mean_loss or missed > LEARNT:
+        raise InputError(f"Deepfakes of {len(clips)} identities did not learn in {steps} steps: error {loss:.4f} beside the "
+                         f"mean face's {mean_loss:.4f}, {missed:.0%} of the mouth's motion missed, wanted at most "
+                         f"{LEARNT:.0%} of either; give more steps")  # fmt: skip
+    return network.eval(), card
+
+
+def _descend(network, pools, features, weights, seed, steps, batch):
+    """Adam on reconstruction of distorted faces; every other face is mirrored, so that all see both sides."""
     generator = torch.Generator().manual_seed(seed)
-    pools = [[] for _ in network.decoders]
-    for clip in clips:
-        pools[network.decoder_of(clip.identity)].append(faces(clip))
-    pools = {k: torch.cat(pool) for k, pool in enumerate(pools) if pool}
-    for decoder, pool in pools.items():
-        network.likeness.data[decoder] = pool.mean(0).clamp(0.01, 0.99).logit()
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.5, 0.999))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps)
-    for step in range(steps):
-        decoder = list(pools)[step % len(pools)]
-        pool = pools[decoder]
-        sharp = pool[torch.randint(len(pool), (batch,), generator=generator)]
-        loss = _loss(network(distort(sharp, generator), decoder), sharp)
+    whose = torch.repeat_interleave(torch.arange(len(pools)), torch.tensor([len(pool) for pool in pools]))
+    pool, named = torch.cat(pools), torch.cat(features)
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3, betas=(0.8, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=max(steps, 2), pct_start=0.15)
+    for _ in range(steps):
+        k = torch.randint(len(pool), (batch,), generator=generator)
+        sharp, taught = pool[k].float() / 255, named[k]
+        sharp[::2], taught[::2, 3] = sharp[::2].flip(3), -taught[::2, 3]
+        codes = network.encode(distort(sharp, generator))
+        field = network.field(codes, whose[k])
+        bending = sum(field.diff(dim=d).square().mean() for d in (2, 3))
+        naming = (codes[:, :NAMED] - taught).square().mean()
+        loss = _loss(network.decode(codes, whose[k]), sharp, weights) + NAMING * naming + BENDING * bending
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # one bad step can saturate the sigmoid for good
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-    return network.eval()
-
-
-def _loss(guess, truth):
-    """L1 on colours and on their differences: the second term keeps edges that the first would blur."""
-    edges = sum((guess.diff(dim=d) - truth.diff(dim=d)).abs().mean() for d in (2, 3))
-    return (guess - truth).abs().mean() + edges
 
 
 @torch.no_grad()
-def decode(network, clip, identity, batch=32):
+def settle(network, pools, rounds=3):
+    """Give each identity its traits: the ridge regression on the named units of what the decoder misses of its faces.
+
+    Misses are carried back to the likeness by the opposite flow, which is nearly its inverse; hence the rounds. Closed
+    form, as a stochastic descent sees an identity's few blinks too seldom.
+    """
+    for k, pool in enumerate(pools):
+        whose, truth = torch.full((len(pool),), k), pool.float() / 255
+        codes = network.encode(truth)
+        network.range[:, k] = torch.stack([codes[:, :NAMED].quantile(q, 0) for q in (0.03, 0.97)])
+        terms, back = network.terms(codes, whose), -0.1 * _enlarge(network.field(codes, whose))
+        solve = torch.linalg.inv(terms.T @ terms + RIDGE * len(pool) * torch.eye(NAMED + 1)) @ terms.T
+        for _ in range(rounds):
+            missed = _sample(truth - network.decode(codes, whose), back)
+            network.traits[k] += solve @ missed.flatten(1)
+
+
+@torch.no_grad()
+def errors(network, pools):
+    """Return the mean absolute error inside the face of what is decoded, and that of the mean faces, both in [0, 1].
+
+    Differences are averaged over 2 x 2 px first: the rest is the camera's noise, which nothing could decode.
+    """
+    seen, ours, means = window()[::2, ::2] > 0, [], []
+    for k, pool in enumerate(pools):
+        truth = pool.float() / 255
+        guesses = network(truth, torch.full((len(pool),), k)), truth.mean(0)
+        for total, guess in zip((ours, means), guesses, strict=True):
+            total.append(nn.functional.avg_pool2d(guess - truth, 2)[..., seen].abs().mean().item())
+    return float(np.mean(ours)), float(np.mean(means))
+
+
+@torch.no_grad()
+def mouth_missed(network, pools, features):
+    """Return the share of the variance of the mouth's opening, features (N, 4) of each pool, that the codes miss."""
+    codes = torch.cat([network.encode(pool.float() / 255) for pool in pools])
+    mouth = torch.cat(features)[:, 0]
+    return ((codes[:, 0] - mouth).square().mean() / mouth.var()).item()
+
+
+@torch.no_grad()
+def decode(network, clip, identity):
     """Return the faces uint8 (F, 64, 64, 3) that the decoder of `identity` makes of the aligned frames of `clip`."""
-    crops = [cv2.warpAffine(f, m, (SIZE, SIZE), flags=cv2.INTER_AREA)
-             for f, m in zip(clip.frames, alignments(clip), strict=True)]  # fmt: skip
-    inputs = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-    outputs = torch.cat([network(part, network.decoder_of(identity)) for part in inputs.split(batch)])
-    return (outputs.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    inputs = faces(clip, range(len(clip.frames))).float() / 255
+    whose = torch.full((len(inputs),), network.identities.index(identity))
+    outputs = torch.cat([network(*part) for part in zip(inputs.split(32), whose.split(32), strict=True)])
+    return (outputs.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy()
 
 
 def generate(source, target, rng, network):
-    """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` decoded as `source`, a member of the cast.
+    """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` decoded as `source`.
 
     `rng` draws the width of the feather; frames in which no face was found stay as they are. Raises InputError outside
     the benchmark or when `source` has no decoder of its own.
     """
     base.admit(source, target)
-    if source.identity not in network.cast:
-        raise InputError(f"identity {source.identity:03d} has no Deepfakes decoder; choose one of {network.cast}")
+    if source.identity not in network.identities:
+        raise InputError(f"identity {source.identity:03d} has no Deepfakes decoder; choose one of {network.identities}")
     decoded, maps = decode(network, target, source.identity), alignments(target)
     softness = rng.uniform(0.06, 0.12)
     frames, masks = target.frames.copy(), np.zeros(target.frames.shape[:3], bool)
@@ -146,8 +279,7 @@ def generate(source, target, rng, network):
         points, (height, width) = target.landmarks[t], frames.shape[1:3]
         face = cv2.warpAffine(decoded[t], maps[t], (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
                               borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-        square = cv2.warpAffine(np.ones((SIZE, SIZE), np.float32), maps[t], (width, height), flags=cv2.WARP_INVERSE_MAP)
-        inside = (faceswap.region(points, frames[t].shape) > 0) & (square > 0.99)
+        inside = faceswap.region(points, frames[t].shape) > 0
         face = base.match_colour(face, target.frames[t], inside)
         alpha = base.feather(inside, softness * np.linalg.norm(points[10] - points[152]))
         frames[t], masks[t] = base.blend(face, target.frames[t], alpha)

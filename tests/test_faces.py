@@ -144,7 +144,7 @@ def test_shrinking_averages_instead_of_aliasing():
     np.testing.assert_allclose(faces._warp(ramp, matrix, 50)[25, 5:45, 0], 4 * np.arange(5, 45) + 1.5, atol=1)
 
 
-def test_track_is_cached_and_rebuilt_when_damaged(cache, clips, tmp_path, monkeypatch):
+def test_track_is_cached_and_rebuilt_when_damaged(cache, clips, tmp_path, monkeypatch, caplog):
     video.encode(tmp_path / "a.mp4", clips[0].frames[:8], 25)
     track = tracks.load(tmp_path / "a.mp4")
     assert track.crops.shape == (8, 96, 96, 3) and track.fps == 25 and track.n_faces == 1
@@ -157,6 +157,7 @@ def test_track_is_cached_and_rebuilt_when_damaged(cache, clips, tmp_path, monkey
         np.testing.assert_array_equal(tracks.load(tmp_path / "a.mp4").crops, crops)
     (folder / "times.npy").unlink()
     assert len(tracks.load(tmp_path / "a.mp4").times) == 8
+    assert [" is damaged and is made again: " in record.message for record in caplog.records] == [True] * 4
     monkeypatch.setattr(tracks, "_build", None)
     tracks.load(tmp_path / "a.mp4")
 

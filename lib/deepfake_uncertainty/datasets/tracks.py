@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import logging
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.datasets import faces, video
 from deepfake_uncertainty.errors import InputError
 
+log = logging.getLogger(__name__)
 ARRAYS = "crops", "landmarks", "matrices", "times"
 
 
@@ -125,11 +127,14 @@ def _write(folder, track, name):
 
 def _read(folder):
     """Return the cached track, or None when it is absent or damaged."""
+    if not folder.is_dir():
+        return None
     try:
         meta = json.loads((folder / "meta.json").read_text())
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
         if any(list(arrays[name].shape) != meta["shapes"][name] for name in ARRAYS):
-            return None
+            raise ValueError("its arrays are not of the sizes that it notes")
         return Track(**arrays, fps=float(meta["fps"]), n_faces=int(meta["n_faces"]))
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        log.warning("cached track %s is damaged and is made again: %s", folder, error)
         return None

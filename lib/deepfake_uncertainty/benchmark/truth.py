@@ -38,13 +38,13 @@ def coherence(found, true, fps):
 def pulse(index, root):
     """Return a frame, one row a video: key, identity, split, tone (1..6), true and found beats/min, error, snr (dB), coherence.
 
-    The pulse is CHROM on the skin of the tracked face; the truth is the wave of the *target*, also for fakes.
+    The pulse is CHROM on the skin regions of the tracked face; the truth is the wave of the *target*, also for fakes.
     """
     rows = []
     for row in tqdm(index.itertuples(index=False), total=len(index), desc="pulse", unit="video"):
         truth = load(root, row.target)
         track = tracks.load(row.path)
-        wave = ppg.chrom(ppg.skin_trace(ppg.region_traces(track.crops, track.crop_landmarks)), track.fps)
+        wave = ppg.skin_pulse(ppg.region_traces(track.crops, track.crop_landmarks), track.fps)
         rate, snr = ppg.heart_rate(wave, track.fps)
         true = float(truth["heart_rate"])
         rows.append({"generator": row.generator, "video": row.video, "identity": row.identity, "split": row.split,

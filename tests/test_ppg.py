@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal as dsp
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.signals import ppg
@@ -78,6 +79,37 @@ def test_heart_rate_of_pure_sines_by_hand():
     assert noisy < 0
 
 
+@pytest.mark.parametrize("bpm", [50.3, 63.7, 81.2, 94.9, 109.6])
+def test_heart_rate_between_the_bins_of_a_short_clip(bpm):
+    # 144 frames at 25 frames/s have bins 10.4 beats/min apart; the sine's own mirror image may shift its peak by 0.3.
+    for phase in np.linspace(0, np.pi, 7):
+        wave = np.sin(2 * np.pi * bpm / 60 * np.arange(144) / 25 + phase)
+        assert ppg.heart_rate(wave, 25.0)[0] == pytest.approx(bpm, abs=0.4)
+
+
+def test_chrom_by_hand_in_one_window():
+    red, green, blue = 0.02 * np.random.default_rng(0).normal(size=(3, 40, 1))
+    x, y = 3 * red - 2 * green, 1.5 * red + green - 1.5 * blue
+    mean = np.array([[180.0, 130.0, 105.0]])
+    found = ppg._window(mean, np.stack([red, green, blue], axis=-1) * mean)
+    np.testing.assert_allclose(found, x - x.std() / y.std() * y)
+
+
+def test_noise_at_every_rate_is_passed_alike():
+    # White noise in green alone is what CHROM gets: no rate within the band may be favoured (a moving mean would).
+    rgb = np.array([180.0, 130.0, 105.0]) * (1 + 0.01 * np.random.default_rng(0).normal(size=(20000, 1)) * PULSE_COLOUR)
+    frequency, power = dsp.welch(ppg.chrom(rgb, 25.0), 25.0, nperseg=500)
+    bands = [power[(frequency > low) & (frequency < low + 0.4)].mean() for low in (0.8, 1.2, 2.0, 3.0)]
+    np.testing.assert_allclose(bands, np.mean(bands), rtol=0.15)
+
+
+def test_face_pulse_is_the_mean_of_its_skin_regions():
+    traces = region_traces(144)
+    kept = [row * ppg.COLUMNS + column for row in ppg.SKIN_ROWS for column in range(ppg.COLUMNS)]
+    by_hand = np.mean([ppg.chrom(traces[:, k], 25.0) for k in kept], axis=0)
+    np.testing.assert_allclose(ppg.skin_pulse(traces, 25.0), by_hand, atol=1e-12)
+
+
 @pytest.mark.parametrize("window", [64, 128])
 def test_map_shows_the_rate_in_its_spectrum_rows(window):
     image = ppg.ppg_map(region_traces(window, bpm=120.0), 25.0, window)
@@ -112,9 +144,10 @@ def test_regions_outside_the_crop_read_its_edge():
     np.testing.assert_allclose(traces, 7, rtol=1e-5)
 
 
-def test_skin_trace_is_the_mean_of_its_rows():
-    traces = np.repeat(np.arange(8.0), 4)[None, :, None] * np.ones((2, 1, 3))
-    np.testing.assert_allclose(ppg.skin_trace(traces), np.full((2, 3), np.mean(ppg.SKIN_ROWS)))
+def test_skin_pulse_is_the_mean_over_its_rows_alone():
+    traces = region_traces()
+    skin = [ppg.chrom(traces[:, 4 * row + column], 25.0) for row in ppg.SKIN_ROWS for column in range(4)]
+    np.testing.assert_allclose(ppg.skin_pulse(traces, 25.0), np.mean(skin, axis=0), atol=1e-12)
 
 
 def spoiled(value):

@@ -132,6 +132,18 @@ def test_blood_pulse_darkens_green_on_the_face():
     assert 0.001 < change[1] < 0.02 and change[1] > change[2] > change[0] > 0
 
 
-def _person():
+@pytest.mark.parametrize("tone", [1, 2, 3, 4, 5, 6])
+def test_pulse_moves_green_by_about_one_percent_and_one_level(tone):
+    act = motion.perform(np.random.default_rng(tone), 144, 25.0)
+    for name in ("pose", "shift", "blink", "expression"):
+        act[name][:] = 0
+    person = render.Stage(*_person(tone), 64)
+    (crest, mask, *_), (trough, *_) = (person.shoot(act, k) for k in (act["pulse"].argmin(), act["pulse"].argmax()))
+    crest, trough = (255 * image[mask][:, 1].clip(0, 1) ** camera.GAMMA for image in (crest, trough))
+    assert 0.004 < 1 - trough.mean() / crest.mean() < 0.015
+    assert (crest - trough).mean() < 2  # of 255 levels: nobody sees a face blink
+
+
+def _person(tone=2):
     rngs = {part: np.random.default_rng([0, k]) for k, part in enumerate(render.PARTS)}
-    return skin.look(rngs["person"], 2, 30.0), head.shape(rngs["person"], 30.0), rngs
+    return skin.look(rngs["person"], tone, 30.0), head.shape(rngs["person"], 30.0), rngs

@@ -36,10 +36,10 @@ def coherence(found, true, fps):
 
 
 def found_wave(path):
-    """Return the pulse wave float (F,) that CHROM finds on the skin of the tracked face of a video, and frames/s."""
+    """Return the pulse wave float (F,) that CHROM finds on the skin regions of the tracked face of a video, and frames/s."""
     track = tracks.load(path)
     traces = ppg.region_traces(track.crops, track.crop_landmarks)
-    return ppg.chrom(ppg.skin_trace(traces), track.fps), track.fps
+    return ppg.skin_pulse(traces, track.fps), track.fps
 
 
 def pulse(index, root):

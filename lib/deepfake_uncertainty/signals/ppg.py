@@ -68,10 +68,15 @@ def _cell_means(crops, grid, steps):
     return means / steps**2
 
 
-def skin_trace(traces):
-    """Return the whole-face skin colour (F, 3) of region traces (F, 32, 3): forehead, cheeks and nose averaged."""
+def skin_pulse(traces, fps):
+    """Return the CHROM signal float64 (F,) of a face from region traces (F, 32, 3): forehead, cheeks and nose, averaged.
+
+    fps in frames/s. Raises InputError as `chrom` does.
+    """
     traces = np.asarray(traces)
-    return traces.reshape(len(traces), ROWS, COLUMNS, 3)[:, SKIN_ROWS, :].mean(axis=(1, 2))
+    skin = traces.reshape(len(traces), ROWS, COLUMNS, 3)[:, SKIN_ROWS, :].reshape(len(traces), -1, 3)
+    # A chrominance balance of its own for each region: the codec and the motion disturb each differently, the pulse is one.
+    return _pulses(skin, fps).mean(axis=1)
 
 
 def chrom(rgb, fps):
@@ -88,14 +93,10 @@ def chrom(rgb, fps):
 
 def _pulses(traces, fps):
     """Return CHROM signals (F, K) of traces (F, K, 3); a trace without any variation among others gives zeros."""
+    traces = np.asarray(traces, float)
     length = _check(traces, fps)
-    # Colour relative to its own mean over the window: the light's level and slow changes drop out.
-    mean = _moving_mean(traces, length)
-    relative = np.divide(traces, mean, out=np.ones_like(mean), where=mean > 0) - 1
-    red, green, blue = np.moveaxis(relative, -1, 0)
     sections = dsp.butter(3, BAND, "bandpass", fs=fps, output="sos")
-    x, y = dsp.sosfiltfilt(sections, np.stack([3 * red - 2 * green, 1.5 * red + green - 1.5 * blue]), axis=1)
-    pulses = _overlap_add(x, y, length)
+    pulses = _overlap_add(traces, dsp.sosfiltfilt(sections, traces, axis=0), length)
     pulses[:, np.ptp(traces, axis=0).max(axis=-1) == 0] = 0
     return pulses
 
@@ -114,25 +115,24 @@ def _check(traces, fps):
     return length
 
 
-def _moving_mean(traces, length):
-    """Return the mean over `length` frames about each; at the ends the window stays inside the trace."""
-    total = np.concatenate([np.zeros((1, *traces.shape[1:])), np.cumsum(traces, axis=0, dtype=float)])
-    start = np.clip(np.arange(len(traces)) - length // 2, 0, len(traces) - length)
-    return (total[start + length] - total[start]) / length
-
-
-def _overlap_add(x, y, length):
-    """Return x - (std x / std y) y, the ratio per half-overlapping Hann window of `length` frames, for x, y (F, K)."""
-    n, hop = len(x), length // 2
-    pulse, weight = np.zeros_like(x), np.zeros((n, 1))
+def _overlap_add(traces, filtered, length):
+    """Return CHROM (F, K) of traces (F, K, 3) and their bandpass, in half-overlapping Hann windows of `length` frames."""
+    pulse, weight = np.zeros(traces.shape[:2]), np.zeros((len(traces), 1))
     hann = dsp.windows.hann(length + 1)[:length, None] + 1e-3  # the ends of the clip are covered, if faintly
-    for start in [*range(0, n - length, hop), n - length]:
+    for start in [*range(0, len(traces) - length, length // 2), len(traces) - length]:
         part = slice(start, start + length)
-        spread = y[part].std(axis=0)
-        ratio = np.divide(x[part].std(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-12)
-        pulse[part] += hann * (x[part] - ratio * y[part])
+        pulse[part] += hann * _window(traces[part].mean(axis=0), filtered[part])
         weight[part] += hann
     return pulse / weight
+
+
+def _window(mean, filtered):
+    """Return x - (std x / std y) y (L, K), x and y the chrominances of the colour (L, K, 3) relative to its mean (K, 3)."""
+    # A mean that moved with the frame would be a filter of its own: one of 1.6 s raises what lies about 54 beats/min.
+    red, green, blue = np.moveaxis(np.divide(filtered, mean, out=np.zeros_like(filtered), where=mean > 0), -1, 0)
+    x, y = 3 * red - 2 * green, 1.5 * red + green - 1.5 * blue
+    spread = y.std(axis=0)
+    return x - np.divide(x.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-12) * y
 
 
 def ppg_map(traces, fps, window):
@@ -165,18 +165,21 @@ def _spectra(pulses, fps):
 def heart_rate(signal, fps):
     """Return (heart rate in beats/min, signal-to-noise ratio in dB) of a pulse signal (F,) sampled at fps frames/s.
 
-    The rate is the spectrum's peak in 0.7-4 Hz; the ratio sets the power about it and its double against the rest of the
-    band (de Haan & Jeanne 2013). Raises InputError for a signal that is constant, not finite or shorter than 1.6 s.
+    The rate is the periodogram's peak in 0.7-4 Hz; the ratio sets the power about it and its double against the rest of
+    the band (de Haan & Jeanne 2013). Raises InputError for a signal that is constant, not finite or shorter than 1.6 s.
     """
     signal = np.asarray(signal, float)
     if signal.ndim != 1:
         raise InputError(f"pulse signal of shape {signal.shape}: a heart rate needs (F,)")
     _check(signal[:, None] - np.nanmin(signal, initial=np.inf), fps)
     n_bins = max(1 << int(np.ceil(np.log2(600 * fps))), 8 * len(signal))  # steps of 0.1 beats/min or finer
-    frequency, power = dsp.periodogram(signal, fps, window="hann", nfft=n_bins)
+    # Without a window the peak is the likeliest rate of one sine in white noise (Rife & Boorstyn 1974), and a clip of a few
+    # beats resolves twice as finely; the ratio needs the window, or the peak's own leakage would count as noise.
+    frequency, plain = dsp.periodogram(signal, fps, nfft=n_bins)
+    _, power = dsp.periodogram(signal, fps, window="hann", nfft=n_bins)
     inside = (frequency >= BAND[0]) & (frequency <= BAND[1])
     frequency, power = frequency[inside], power[inside]
-    peak = frequency[power.argmax()]
+    peak = frequency[plain[inside].argmax()]
     width = max(0.1, 1.5 * fps / len(signal))  # Hz; a short clip cannot resolve the paper's 0.1
     near = (np.abs(frequency - peak) <= width) | (np.abs(frequency - 2 * peak) <= 2 * width)
     rest = max(power[~near].sum(), np.finfo(float).tiny)

@@ -92,7 +92,7 @@ rule train:
         threads=lambda wildcards: THREADS.get(wildcards.detector, 1),
     threads: lambda wildcards: THREADS.get(wildcards.detector, 1)
     shell:
-        "OMP_NUM_THREADS={params.threads} "
+        "OMP_NUM_THREADS={params.threads} MKL_NUM_THREADS={params.threads} "
         "python -m deepfake_uncertainty train {wildcards.detector} {wildcards.method} --profile {PROFILE}"
 
 

@@ -163,12 +163,12 @@ class Fitted:
 def fitted(detector, method, index, seed, settings=None):
     """Return the Fitted detector (registry name) of `method`, trained on the train rows of `index` or read from the cache.
 
-    Neither the training videos nor their inputs are read again while their files keep size and date. Raises InputError for
-    unknown names.
+    Once it is in the cache, the training videos are hashed but neither decoded nor tracked. Raises InputError for unknown
+    names.
     """
     spec, settings = _checked(detector, method, settings)
     training = index[index["split"] == "train"]
-    # The weights' own key holds the inputs themselves; this note spares reading gigabytes of them to find it.
+    # The weights' own key holds the inputs themselves; this note spares making all of them to find it.
     note = paths.CACHE / "fitted" / f"{files.digest(spec.name, method, seed, settings, fingerprint(training), _code())}.json"
     try:
         model = _network(spec, seed, settings)
@@ -178,8 +178,7 @@ def fitted(detector, method, index, seed, settings=None):
         return Fitted(method, seed, model, found["key"], [tuple(pair) for pair in found["skipped"]])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: below, `train.cached` says so
-    log.info("%s %s: reading %d training videos; without a trained model in the cache this takes minutes", detector, method,
-             len(training))  # fmt: skip
+    log.info("%s %s: reading %d training videos, then training what the cache does not hold", detector, method, len(training))
     x, rows = load_inputs(training, spec, settings.classes)
     model, key = METHODS[method][0](spec, x, rows["label"].to_numpy(), seed, settings)
     files.write_json(note, {"key": key, "skipped": rows.attrs["skipped"]})

@@ -1,0 +1,223 @@
+# %% [markdown]
+# # 01 Method comparison
+#
+# **Question.** Two detectors, three ways to be uncertain: which one knows when it is wrong?
+#
+# ResNet18 reads single frames and has no idea of a body; FakeCatcher reads the pulse of 32 regions of the face. Each is used
+# as it was trained (deterministic), with Monte Carlo dropout, and as a Bayesian neural network. It would surprise us if any
+# uncertainty measure ranked errors clearly better than plain softmax response, which costs one pass and no theory.
+#
+# *Reads* the embedded benchmark SynthFF (never FaceForensics++: no number here speaks of real footage).
+# *Writes* `figures/01_method_comparison`, `01_densities`, `01_densities_by_generator`, `01_reliability`, `01_risk_coverage`.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from deepfake_uncertainty import plotting, results
+from deepfake_uncertainty.datasets import faceforensics
+from deepfake_uncertainty.study import comparison, profiles
+from deepfake_uncertainty.uncertainty.measures import measures
+
+# %% tags=["parameters"]
+PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
+SEED = 0  # of the trainings, the samples and the bootstrap
+SAMPLES = 20  # T, weight or mask draws of a stochastic network
+RESAMPLES = 1000  # bootstrap draws of whole identities
+DETECTORS = ["resnet18", "fakecatcher"]  # names of the registry
+METHODS = ["deterministic", "mc_dropout", "bnn"]  # uncertainty methods
+
+# %% tags=["nbval-ignore-output"]
+plotting.use_style()
+print(f"torch {torch.__version__}, numpy {np.__version__}, pandas {pd.__version__}")
+
+# %% [markdown]
+# ## Measures
+#
+# A stochastic network gives $T$ probability vectors $p_1 \dots p_T$ for one input. With $H(p) = -\sum_c p_c \log p_c$ in nats
+# and $\bar p$ their mean,
+#
+# $$\underbrace{H(\bar p)}_{\text{total}} = \underbrace{\tfrac1T\sum_t H(p_t)}_{\text{aleatoric}} +
+# \underbrace{\mathrm{MI}}_{\text{epistemic}}$$
+#
+# (Depeweg et al. 2018). Softmax response is $1 - \max_c \bar p_c$. A deterministic network has $T = 1$ and no epistemic part.
+
+# %%
+by_hand = measures([[[1.0, 0.0]], [[0.0, 1.0]]])
+assert np.isclose(by_hand["epistemic"], np.log(2)).all()
+pd.DataFrame(by_hand).round(3)
+
+# %% [markdown]
+# ## Data
+#
+# Train, validation and test share no identity, neither as target nor as source of a fake.
+
+# %% tags=["nbval-check-output"]
+index, skipped = profiles.videos(PROFILE)
+faceforensics.check_leakage(index)
+fakes = index.loc[index["split"].eq("test"), "generator"].ne("real").mean()
+print(f"{len(skipped)} videos skipped; always saying 'fake' would be right for {fakes:.2f} of the test videos")
+index.pivot_table(index="generator", columns="split", values="video", aggfunc="count")
+
+# %% [markdown]
+# ## Results
+#
+# Trainings come from the cache, or run now. Every video's score is the mean over its frames or windows; intervals are 95 %
+# bootstrap intervals over the identities of the test videos.
+
+# %%
+sampled = comparison.sample_all(index, DETECTORS, METHODS, SEED, SAMPLES)
+table = comparison.tables(sampled, SEED, RESAMPLES)
+families = comparison.tables_by_generator(sampled, SEED, RESAMPLES)
+
+# %%
+comparison.readable(table, ["accuracy", "auroc", "nll", "brier", "ece"])
+
+# %% [markdown]
+# Does the uncertainty predict failure? The AUROC of each score against the errors (0.5: no better than chance), with softmax
+# response first.
+
+# %%
+scores = ["softmax", "total", "aleatoric", "epistemic"]
+comparison.readable(table, [f"{score}_failure_auroc" for score in scores]).set_axis(scores, axis=1)
+
+# %% [markdown]
+# The same as an area under the generalised risk-coverage curve (AUGRC, Traub et al. 2024; lower is better), which also counts
+# how often the network is wrong at all:
+
+# %%
+comparison.readable(table, [f"{score}_augrc" for score in scores]).set_axis(scores, axis=1)
+
+# %% [markdown]
+# By generator (AUROC against the real videos):
+
+# %%
+comparison.readable(families, ["auroc"])["auroc"].drop("real", level="generator").unstack("generator")
+
+# %% [markdown]
+# ## Accuracy and ranking with their intervals
+#
+# Left, how well P(fake) tells fake videos from real ones; right, how well softmax response tells the videos that are decided
+# wrongly from those decided rightly. With this few test identities, only gaps larger than the bars mean anything. The dotted
+# line is chance.
+
+# %%
+figure, axes = plt.subplots(len(DETECTORS), 2, figsize=(7, 1.5 * len(DETECTORS) + 0.4), sharex=True)
+shown = {"auroc": "fake from real", "softmax_failure_auroc": "wrong from right, softmax"}
+for row, detector in zip(np.atleast_2d(axes), DETECTORS, strict=True):
+    for ax, (metric, title) in zip(row, shown.items(), strict=True):
+        chosen = table.xs((detector, metric), level=("detector", "metric")).rename_axis("name").reset_index()
+        plotting.intervals(ax, chosen).set(title=f"{plotting.label(detector)}: {title}", xlim=(0, 1.02))
+        ax.axvline(0.5, color="0.6", linestyle=":", zorder=0)
+        ax.set_xlabel("AUROC")
+results.save(figure, "01_method_comparison", {"video": table, "by_generator": families}, PROFILE, SEED);
+
+# %% [markdown]
+# ## How the measures are spread, right against wrong
+#
+# A useful measure puts the wrong frames to the right of the right ones.
+
+# %%
+figure, axes = plt.subplots(len(DETECTORS), 3, figsize=(9, 2.4 * len(DETECTORS)), squeeze=False)
+spread = {}
+for row, detector in zip(axes, DETECTORS, strict=True):
+    frames = comparison.windows(sampled[detector, "bnn"])
+    for ax, score in zip(row, scores[1:], strict=True):
+        groups = {"right": frames.loc[frames["right"], score], "wrong": frames.loc[~frames["right"], score]}
+        plotting.densities(ax, groups, f"{plotting.label(score)} (nats)")
+        ax.set_title(f"{plotting.label(detector)}, BNN")
+        spread[f"{detector}/{score}"] = comparison.sizes(groups)
+results.save(figure, "01_densities", spread, PROFILE, SEED);
+
+# %% [markdown]
+# The same by generator: is one family harder to be sure about? A density that sits on the real videos' says that the network's
+# certainty knows nothing of that family.
+
+# %%
+figure, axes = plt.subplots(len(DETECTORS), 3, figsize=(9, 2.4 * len(DETECTORS)), squeeze=False)
+by_family = {}
+for row, detector in zip(axes, DETECTORS, strict=True):
+    frames = comparison.windows(sampled[detector, "bnn"])
+    for ax, score in zip(row, scores[1:], strict=True):
+        groups = {name: part[score] for name, part in frames.groupby("generator", sort=False)}
+        plotting.densities(ax, groups, f"{plotting.label(score)} (nats)")
+        ax.set_title(f"{plotting.label(detector)}, BNN")
+        by_family[f"{detector}/{score}"] = comparison.sizes(groups)
+results.save(figure, "01_densities_by_generator", by_family, PROFILE, SEED);
+
+# %% [markdown]
+# ## Calibration
+#
+# Accuracy against confidence in bins of frames or windows; on the diagonal, a confidence of 0.8 is right 80 % of the time.
+
+# %%
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 3.4), squeeze=False)
+for ax, detector in zip(axes[0], DETECTORS, strict=True):
+    for method in METHODS:
+        frames = comparison.windows(sampled[detector, method])
+        plotting.reliability_diagram(ax, frames["confidence"], frames["right"], name=method)
+    ax.set(title=plotting.label(detector), xlim=(0.45, 1.02))
+    ax.legend(loc="lower right")
+results.save(figure, "01_reliability", table.xs("ece", level="metric"), PROFILE, SEED);
+
+# %% [markdown]
+# ## Selective prediction
+#
+# A *risk-coverage curve* answers: if only the most certain share of videos is decided, how often is the decision wrong? It
+# should fall to the left. A flat curve means that the uncertainty does not know about the errors.
+
+# %%
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 3.2), squeeze=False)
+for ax, detector in zip(axes[0], DETECTORS, strict=True):
+    for method in METHODS:
+        curve = comparison.risk_curve(sampled[detector, method], "total")
+        plotting.risk_coverage(ax, curve.coverage, curve.risk, method, n=len(curve.risk))
+    ax.set_title(plotting.label(detector))
+    ax.legend()
+results.save(figure, "01_risk_coverage", table.filter(like="aurc", axis=0), PROFILE, SEED);
+
+# %% [markdown]
+# ## Reading
+#
+# The sentences below take their numbers from the sidecar.
+
+# %%
+numbers = results.frame("01_method_comparison", "video", ["detector", "method", "metric"])
+for (detector, method), row in numbers.xs("auroc", level="metric").iterrows():
+    name = f"{plotting.label(detector)}, {plotting.label(method)}"
+    print(f"{name}: AUROC {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]")
+
+# %%
+own = results.frame("01_method_comparison", "by_generator", ["method", "metric", "detector", "generator"])
+for (detector, generator), row in own.loc[("deterministic", "auroc")].dropna().iterrows():
+    verdict = "told from real" if row.low > 0.5 else "not told from real"
+    print(f"{plotting.label(detector)}, {generator}: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]: {verdict}")
+
+# %% [markdown]
+# ## The check most likely to overturn this
+#
+# Does epistemic uncertainty predict errors better than softmax response? The two are correlated, so their difference is taken
+# on the same resamples: a gain counts only if its interval lies above zero.
+
+# %%
+comparison.readable(table, [f"{score}_gain" for score in scores[1:]]).set_axis(scores[1:], axis=1)
+
+# %%
+for (detector, method), row in numbers.xs("epistemic_gain", level="metric").iterrows():
+    verdict = "a gain" if row.low > 0 else "a loss" if row.high < 0 else "no difference shown"
+    name = f"{plotting.label(detector)}, {plotting.label(method)}"
+    print(f"{name}: {row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]: {verdict}")
+
+# %% [markdown]
+# ## Summary
+#
+# In the quick run shown here, ResNet18 finds the fakes that replace a face and misses those that only move it; FakeCatcher finds
+# none, and notebook 00 tells why: every fake keeps the pulse of its target, so nothing is missing from it. No measure of
+# uncertainty ranks errors better than softmax response.
+#
+# **Limits**: rendered heads, one seed in quick, few test identities, networks trained from scratch on small crops; nothing here
+# transfers to real footage.
+#
+# References: Gal and Ghahramani 2016; Blundell et al. 2015; Krishnan et al. 2020; Depeweg et al. 2018; Traub et al. 2024.

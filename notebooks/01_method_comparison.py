@@ -105,13 +105,13 @@ comparison.readable(families, ["auroc"])["auroc"].drop("real", level="generator"
 
 # %%
 figure, axes = plt.subplots(len(DETECTORS), 2, figsize=(7, 1.5 * len(DETECTORS) + 0.4), sharex=True)
-shown = {"auroc": "fake from real", "softmax_failure_auroc": "wrong from right, softmax"}
+shown = {"auroc": "fake from real", "softmax_failure_auroc": "wrong from right"}
 for row, detector in zip(np.atleast_2d(axes), DETECTORS, strict=True):
     for ax, (metric, title) in zip(row, shown.items(), strict=True):
         chosen = table.xs((detector, metric), level=("detector", "metric")).rename_axis("name").reset_index()
         plotting.intervals(ax, chosen).set(title=f"{plotting.label(detector)}: {title}", xlim=(0, 1.02))
         ax.axvline(0.5, color="0.6", linestyle=":", zorder=0)
-        ax.set_xlabel("AUROC")
+        ax.set_xlabel(f"AUROC (n = {index['split'].eq('test').sum()} videos)")
 results.save(figure, "01_method_comparison", {"video": table, "by_generator": families}, PROFILE, SEED);
 
 # %% [markdown]

@@ -102,7 +102,10 @@ pipeline() {
 
 run() {
   local status=0
+  # A wrong folder is told now, in one line, and not by the batch.
+  [[ -z $data_root ]] || python -m deepfake_uncertainty check --profile "$profile" || exit 2
   pipeline all || status=1
+  ((status == 0)) || echo "run_all.sh: a job failed, see above; the table is of the last runs that ended" >&2
   python -m deepfake_uncertainty.notebook table
   return "$status"
 }

@@ -146,6 +146,14 @@ def test_bad_videos_among_good_ones_are_listed_and_counted(world, capsys):
         assert "0 bytes" in listed[0] and "no face" in listed[1] and "no face" in listed[2]
 
 
+def test_check_counts_the_videos_and_names_the_bad(world, capsys):
+    (world / "manipulated_sequences/A/c23/videos/001_000.mp4").write_bytes(b"")
+    code, out, err = call(capsys, "check")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert code == 0 and rows["A"] == ["2", "3", "2"] and rows["real"] == ["2", "4", "2"]  # test, train, val
+    assert out.endswith("15 videos of FaceForensics++; 1 skipped\n") and "001_000.mp4" in err and err.count("\n") == 1
+
+
 def test_track_reads_every_video_and_counts_the_bad(world, capsys, monkeypatch):
     monkeypatch.setattr(tracks, "load_all", lambda videos, jobs: [(videos[3], f"no face, {len(videos)} videos, {jobs} jobs")])
     (world / "manipulated_sequences/A/c23/videos/006_007.mp4").unlink()

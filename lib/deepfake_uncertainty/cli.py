@@ -1,4 +1,4 @@
-"""The command line: build the benchmark, track its faces, train a detector, analyze a video."""
+"""The command line: build the benchmark, check and track videos, train a detector, analyze a video."""
 
 import argparse
 import logging
@@ -25,6 +25,17 @@ def _build(options):
 def _tell_skipped(skipped):
     for path, reason in skipped:
         print(f"skipped {path}: {reason}", file=sys.stderr)
+
+
+def _check(options):
+    from deepfake_uncertainty.datasets import faceforensics
+    from deepfake_uncertainty.study import profiles
+
+    index, absent = profiles.videos(options.profile)
+    faceforensics.check_leakage(index)
+    _tell_skipped(absent.itertuples(index=False, name=None))
+    print(index.pivot_table(index="generator", columns="split", values="video", aggfunc="count", fill_value=0).to_string())
+    print(f"{len(index)} videos of {index['dataset'].iloc[0]}; {len(absent)} skipped")
 
 
 def _track(options):
@@ -96,6 +107,8 @@ def parser():
     commands = top.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="render the embedded benchmark, SynthFF")
     build.set_defaults(run=_build)
+    check = commands.add_parser("check", help="count the videos of the data and name those that cannot be used")
+    check.set_defaults(run=_check)
     track = commands.add_parser("track", help="find and align the faces of all videos, once")
     track.set_defaults(run=_track)
     for command in (build, track):
@@ -112,7 +125,7 @@ def parser():
     analyze.add_argument("--json", type=Path, help="write the report here as JSON")
     analyze.add_argument("--figure", type=Path, help="write the figure here (default: VIDEO-analysis.png)")
     analyze.set_defaults(run=_analyze)
-    for command in (build, track, train, analyze):
+    for command in (build, check, track, train, analyze):
         command.add_argument("--profile", default="quick", help="quick, full or paper")
     return top
 

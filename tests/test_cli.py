@@ -3,6 +3,7 @@
 import json
 import logging
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -188,30 +189,33 @@ def test_an_interruption_is_one_line_and_130(world, capsys, monkeypatch):
     assert code == 130 and out == "" and err.startswith("interrupted: ") and err.count("\n") == 1
 
 
-@pytest.fixture
-def file_limit():
-    """A limit on the size of files stands for a full disk: the same calls fail on the way."""
+@contextmanager
+def full_disk():
+    """A limit on the size of files stands for a full disk; it ends with the block, or pytest's own log would meet it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name, write", [
     ("a.npy", lambda path: np.save(path, np.ones(10_000))), ("a.npz", lambda path: np.savez(path, a=np.ones(10_000))),
     ("a.json", lambda path: path.write_bytes(bytes(10_000))), ("a.bin", lambda path: save_file({"a": ones(10_000)}, path)),
 ])  # fmt: skip
-def test_a_full_disk_leaves_nothing_half_written(tmp_path, file_limit, name, write):
-    with pytest.raises(InputError, match=f"disk full while writing .*{name}"), files.whole(tmp_path / name) as temporary:
-        write(temporary)
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, name, write):
+    with full_disk(), pytest.raises(InputError, match=f"disk full while writing .*{name}"):
+        with files.whole(tmp_path / name) as temporary:
+            write(temporary)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_ends_a_command_and_a_rerun_works(world, capsys, file_limit):
-    error = refused_after_log(capsys, "analyze", fake(world), *DETERMINISTIC)
+def test_a_full_disk_ends_a_command_and_a_rerun_works(world, capsys):
+    with full_disk():
+        error = refused_after_log(capsys, "analyze", fake(world), *DETERMINISTIC)
     assert "disk full while writing" in error
     assert not list((world.parent / "cache").rglob(".partial-*")) and not list((world.parent / "cache").rglob("*.npz"))
-    file_limit()
     assert call(capsys, "analyze", fake(world), *DETERMINISTIC)[0] == 0
 
 

@@ -1,18 +1,17 @@
 # Benchmark -> trainings -> notebooks. What a job computes is cached by content in .cache, so a job whose stamp was lost is a
 # cache hit; a job whose code or profile changed runs again, because the code's digest is a parameter of its rule.
-import json
 import os
 from pathlib import Path
 
-from deepfake_uncertainty import files, notebook, paths, results
+from deepfake_uncertainty import files, notebook, results
+from deepfake_uncertainty.study import profiles
 
 PROFILE = config.get("profile", "quick")
 JOBS = config.get("jobs", 2)
 ROOT = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT", "")
 DETECTORS = ["resnet18", "fakecatcher"]
 METHODS = ["deterministic", "mc_dropout", "bnn"]
-# A network of convolutions over pictures is 1.6 times as fast by two threads; constant, as the last digits depend on it.
-THREADS = {"resnet18": 2}
+THREADS = {"resnet18": 2}  # as its recipe says
 # Real data have no truth to show: the benchmark's own notebook is left out for them.
 KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
 NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
@@ -23,10 +22,10 @@ RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/vide
 TRACKING = results.code_digest("datasets")
 LEARNING = results.code_digest("benchmark", "datasets", "signals", "detectors", "uncertainty", "study")
 READING = results.code_digest()
+DATA = profiles.fingerprint()
 
-# A stamp speaks of data that are there: when they were removed, so is it.
-built = paths.DATA / PROFILE / "SynthFF" / "synthff.json"
-if not built.is_file() or not json.loads(built.read_text()).get("complete"):
+# A stamp speaks of data that are there, in the profile's size: when they are not, it is removed.
+if not profiles.built(PROFILE):
     Path(RUNS, "benchmark.done").unlink(missing_ok=True)
 for name in NOTEBOOKS:
     if not notebook.standing(name, PROFILE):
@@ -58,6 +57,7 @@ rule benchmark:
         touch(f"{RUNS}/benchmark.done"),
     params:
         code=RENDERING,
+        size=str(profiles.get(PROFILE)),
     threads: JOBS
     shell:
         "python -m deepfake_uncertainty build --profile {PROFILE} --jobs {JOBS}"
@@ -70,7 +70,7 @@ rule tracks:
         touch(f"{RUNS}/tracks.done"),
     params:
         code=TRACKING,
-        root=ROOT,
+        data=DATA,
     threads: JOBS
     shell:
         "python -m deepfake_uncertainty track --profile {PROFILE} --jobs {JOBS}"
@@ -88,11 +88,9 @@ rule train:
         touch(f"{RUNS}/{{detector}}-{{method}}.done"),
     params:
         code=LEARNING,
-        root=ROOT,
-        threads=lambda wildcards: THREADS.get(wildcards.detector, 1),
+        data=DATA,
     threads: lambda wildcards: THREADS.get(wildcards.detector, 1)
     shell:
-        "OMP_NUM_THREADS={params.threads} MKL_NUM_THREADS={params.threads} "
         "python -m deepfake_uncertainty train {wildcards.detector} {wildcards.method} --profile {PROFILE}"
 
 
@@ -106,7 +104,7 @@ rule run_notebook:
         code=READING,
         source=lambda wildcards: files.digest(Path("notebooks", f"{wildcards.notebook}.py")),
         overrides=lambda wildcards: notebook.parameters(PROFILE, wildcards.notebook),
-        root=ROOT,
+        data=DATA,
     threads: 1
     shell:
         "python -m deepfake_uncertainty.notebook run notebooks/{wildcards.notebook}.py --profile {PROFILE}"

@@ -12,7 +12,7 @@ commands
   test     ruff, pytest, notebook pairs in sync, nbval
   bench    speed of the pipeline's stages on this machine
   html     the executed notebooks as web pages in site/
-  clean    remove what a run computed (.cache, .snakemake, data, site); keeps .venv, notebooks and figures
+  clean    remove what a run computed (.cache, .snakemake, data/quick, data/full, site); keeps .venv, notebooks, figures
 
 options
   --profile quick   the whole study, small, on the embedded benchmark (default)
@@ -26,7 +26,7 @@ TEXT
 fail() { echo "run_all.sh: $1" >&2; exit 2; }
 
 parse() {
-  command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) data_root=""
+  command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) data_root=${DEEPFAKE_UNCERTAINTY_DATA_ROOT:-}
   [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
   while (($#)); do
     case $1 in
@@ -129,7 +129,7 @@ html() {
 }
 
 parse "$@"
-[[ $command != clean ]] || { rm -rf .cache .snakemake data site; echo "removed .cache, .snakemake, data and site"; exit 0; }
+[[ $command != clean ]] || { rm -rf .cache .snakemake data/quick data/full site; echo "removed what runs computed"; exit 0; }
 environment
 settings
 case $command in

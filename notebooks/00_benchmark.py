@@ -7,7 +7,7 @@
 # what no real set has: the true pulse, the true landmarks and the true mask of every frame. It would surprise us if a fake had
 # no pulse at all: fakes can inherit the pulse of the driving video (Seibold et al. 2025).
 #
-# *Reads* the embedded benchmark. *Writes* `figures/00_people`, `00_pulse_wave`, `00_pulse`. *Takes* about half a minute.
+# *Reads* the embedded benchmark. *Writes* `figures/00_people`, `00_pulse_wave`, `00_pulse`, `00_probes`. *Takes* half a minute.
 
 # %%
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.benchmark import truth
 from deepfake_uncertainty.datasets import faceforensics, video
 from deepfake_uncertainty.signals import ppg
-from deepfake_uncertainty.study import comparison, evaluate, profiles
+from deepfake_uncertainty.study import comparison, evaluate, probes, profiles
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick or full
@@ -72,9 +72,9 @@ results.save(figure, "00_people", {"targets": targets, "frame": FRAME}, PROFILE,
 # %% [markdown]
 # ## How a pulse is found
 #
-# Blood absorbs green light, so a heartbeat darkens the skin by less than one part in a hundred. CHROM (de Haan and Jeanne 2013)
+# Blood absorbs green light, so a heartbeat darkens the skin by about one part in a hundred. CHROM (de Haan and Jeanne 2013)
 # takes the mean skin colour $R, G, B$, each divided by its own mean, forms the chrominances $X = 3R - 2G$ and
-# $Y = 1.5R + G - 1.5B$, keeps 0.7-4 Hz of both, and returns
+# $Y = 1.5R + G - 1.5B$ of their parts between 0.7 and 4 Hz, and in overlapping windows of 1.6 s returns
 #
 # $$S = X - \frac{\sigma_X}{\sigma_Y}\,Y,$$
 #
@@ -145,6 +145,27 @@ for ax in (left, right):
 results.save(figure, "00_pulse", {"by_generator": by_generator, "by_tone": by_tone}, PROFILE, SEED);
 
 # %% [markdown]
+# ## Is there a shortcut?
+#
+# A benchmark is worth nothing if something other than the manipulation tells its fakes. Each probe is a logistic regression on
+# one simple property of a video, fitted to the train split and scored on the unseen identities of the test split (AUROC; 0.5 is
+# chance). Real and fake clips come from the same masters through one encoding each. What a probe still finds must be explained by
+# the manipulation itself: a decoder of few pixels smooths noise away, and faces taken from another clip make landmarks jump.
+
+# %%
+probed = probes.table(probes.features(index), SEED, RESAMPLES)
+comparison.readable(probed.assign(metric="auroc").set_index("metric", append=True), ["auroc"])["auroc"].unstack(sort=False)
+
+# %%
+against = list(probed.index.unique("generator"))
+figure, axes = plt.subplots(1, len(against), figsize=(2.1 * len(against), 2.6), sharey=True)
+for ax, name in zip(axes, against, strict=True):
+    chosen = probed.xs(name, level="generator").rename_axis("name").reset_index()
+    plotting.intervals(ax, chosen).set(title=f"{name} fakes" if name == "all" else name, xlabel="AUROC", xlim=(0.25, 1.02))
+    ax.axvline(0.5, color="0.5", linestyle=":", zorder=0)
+results.save(figure, "00_probes", probed, PROFILE, SEED);
+
+# %% [markdown]
 # ## Reading
 #
 # Every number below is read from the sidecar of the figure.
@@ -162,13 +183,19 @@ tones = results.frame("00_pulse", "by_tone", ["tone", "metric"]).xs("error_bpm",
 for tone, error in tones.iterrows():
     print(f"tone {tone}: error {error.value:.1f} [{error.low:.1f}, {error.high:.1f}] beats/min (n = {error.n:.0f})")
 
+# %%
+told = results.frame("00_probes", None, ["probe", "generator"])
+for (probe, generator), row in told[told["low"] > 0.6].iterrows():
+    print(f"{probe} tells {generator}: AUROC {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]")
+
 # %% [markdown]
 # ## Summary
 #
 # The data are people that do not exist, their fakes by three families, and the truth about each. Where a fake keeps the pulse
 # of its target, a detector that looks for a missing pulse has nothing to find; where real clips lose theirs to skin tone or to
 # the codec, it will call real people fake. The pulse moves about the same share of the green in every tone, so in a darker
-# picture it is a smaller part of a grey level, and the codec rounds it away; this is not equalised here.
+# picture it is a smaller part of a grey level, and the codec rounds it away; this is not equalised here. No single property tells
+# all fakes, but all of them together tell many: a detector of pixels has to beat *that* row, not chance.
 #
 # **Limits**: rendered skin, one camera model, one encoder setting; clips are short, so a heart rate is known to a few beats/min.
 #

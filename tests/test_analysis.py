@@ -34,7 +34,7 @@ def test_json_is_valid_and_whole():
 
 def test_text_says_answer_rule_training_and_windows():
     lines = report().text().splitlines()
-    assert lines[0] == "a.mp4: CANNOT TELL, mean P(fake) 0.55 in 3 frames by ResNet18, Bayesian network"
+    assert lines[0] == "a.mp4: CANNOT TELL, P(fake) 0.55 over the clip; 3 frames by ResNet18, Bayesian network"
     assert lines[1].startswith("rule: at most 10 % of real and of fake videos named wrongly, thresholds from 4 real and 12 fake")
     assert lines[2] == "trained on 30 identities of SynthFF (real, A): no evidence about footage unlike it"
     assert lines[3] == "most suspicious: 1.0 s, P(fake) 0.90; with the mouth hidden 0.40"
@@ -49,7 +49,7 @@ def test_text_of_a_long_video_shows_a_sample_and_the_worst():
 
 def test_text_of_one_window_of_several_faces_without_a_region():
     text = report(1, n_faces=3, region=None, hidden_p_fake=None, seen="val", detector="fakecatcher", worst=0).text()
-    assert "in 1 window by FakeCatcher" in text and "no single region explains it" in text
+    assert "; 1 window by FakeCatcher" in text and "no single region explains it" in text
     assert "3 faces" in text and "largest was analyzed" in text and "of the val split" in text
 
 

@@ -55,7 +55,7 @@ def refused(capsys, *arguments):
 @pytest.mark.parametrize("method", ["deterministic", "mc_dropout", "bnn"])
 def test_analyze_answers_with_a_table_a_figure_and_json(world, capsys, method):
     code, out, _ = call(capsys, "analyze", fake(world), *DETERMINISTIC, "--method", method, "--json", "report.json")
-    assert code == 0 and out.startswith("006_007.mp4: FAKE, mean P(fake) ")
+    assert code == 0 and out.startswith("006_007.mp4: FAKE, P(fake) ")
     assert "no evidence about footage unlike it" in out and "epistemic (nats)" in out
     assert Path("006_007-analysis.png").stat().st_size > 10_000
     report = json.loads(Path("report.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))

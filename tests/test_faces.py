@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from facenet_pytorch import MTCNN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
@@ -51,7 +52,7 @@ def test_landmarks_agree_with_the_renderer(mesh, clips):
 
 
 def test_detection_agrees_with_mtcnn(mesh, clips):
-    mtcnn = pytest.importorskip("facenet_pytorch").MTCNN(keep_all=False, device="cpu")
+    mtcnn = MTCNN(keep_all=False, device="cpu")
     frame = cv2.resize(clips[0].frames[0], (256, 256), interpolation=cv2.INTER_CUBIC)
     boxes, _, points = mtcnn.detect(frame, landmarks=True)
     ours = mesh.detect(frame)[0]

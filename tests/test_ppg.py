@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal as dsp
+from vitallens.methods.chrom import CHROMRPPGMethod
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.signals import ppg
@@ -50,7 +51,7 @@ def test_signal_rises_with_blood_volume():
 
 @pytest.mark.parametrize(("bpm", "fps"), [(60, 25.0), (72, 30.0), (110, 25.0)])
 def test_agrees_with_vitallens(bpm, fps):
-    chrom = pytest.importorskip("vitallens.methods.chrom").CHROMRPPGMethod()
+    chrom = CHROMRPPGMethod()
     rgb = trace(bpm, fps, n=300)
     assert abs(np.corrcoef(ppg.chrom(rgb, fps), chrom.algorithm(rgb, fps))[0, 1]) >= 0.95
 
@@ -67,8 +68,20 @@ def test_brightness_changes_neither_signal_nor_rate(bpm, gain, n):
 def test_a_change_of_light_is_no_pulse():
     flicker = np.array([180.0, 130.0, 105.0]) * (1 + 0.05 * blood(90, 25.0, 256))[:, None]
     real = ppg.chrom(trace(noise=0), 25.0)
+    flicker += np.random.default_rng(0).normal(0, 1e-3, flicker.shape)
     # CHROM is blind to what scales all three colours alike only once each is divided by its mean: 3-2 = 1.5+1-1.5.
     assert ppg.chrom(flicker, 25.0).std() < 0.02 * real.std()
+
+
+def test_a_film_without_colour_is_refused():
+    grey = np.repeat(trace()[:, 1:2], 3, axis=1)
+    with pytest.raises(InputError, match="black-and-white"):
+        ppg.chrom(grey, 25.0)
+    with pytest.raises(InputError, match="black-and-white"):
+        ppg.ppg_map(np.repeat(region_traces()[..., 1:2], 3, axis=2), 25.0, 64)
+    partly = region_traces()
+    partly[:, 3] = partly[:, 3, 1:2]  # one grey region among coloured ones has no pulse, and the map stands
+    assert np.isfinite(ppg.ppg_map(partly, 25.0, 64)).all()
 
 
 def test_heart_rate_of_pure_sines_by_hand():

@@ -1,6 +1,7 @@
 """Training, its cache, and the way from an index to samples."""
 
 import dataclasses
+import functools
 import json
 import multiprocessing
 from pathlib import Path
@@ -12,21 +13,15 @@ import torch
 from torch import nn
 
 from deepfake_uncertainty import paths
+from deepfake_uncertainty.detectors import base
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.study import predict, train
 from deepfake_uncertainty.uncertainty import bayes
 
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    epochs: int = 8
-    batch: int = 16
-    lr: float = 1e-2
-    weight_decay: float = 1e-4
-    bayes_epochs: int = 4
-    samples_a_video: int = 3
-    flip: bool = False
+Recipe = functools.partial(
+    base.Recipe, epochs=8, batch=16, lr=1e-2, weight_decay=1e-4, bayes_epochs=4, samples_a_video=3
+)
 
 
 class Small(nn.Module):

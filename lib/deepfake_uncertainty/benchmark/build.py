@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from deepfake_uncertainty import files
+from deepfake_uncertainty import files, results
 from deepfake_uncertainty.benchmark import render
 from deepfake_uncertainty.benchmark.generators import base, deepfakes, face2face, faceswap
+from deepfake_uncertainty.benchmark.stamp import STAMP, read_stamp
 from deepfake_uncertainty.datasets import faces, video
 from deepfake_uncertainty.errors import InputError
 
@@ -25,7 +26,7 @@ FAMILIES = ("Deepfakes", "Face2Face", "FaceSwap")
 # The split of pair k (identities 2k and 2k + 1) does not depend on how many there are: 50 / 20 / 30 % of every ten
 # pairs, ordered so that three pairs already hold all three splits.
 SPLITS = ("train", "test", "val", "train", "train", "test", "train", "val", "test", "train")
-STAMP, MASTERS = "synthff.json", ".masters"
+MASTERS = ".masters"
 TOP = ("original_sequences", "manipulated_sequences", "truth", "generators", MASTERS)
 
 
@@ -120,16 +121,17 @@ def make_fake(root, family, source, target, identities, seed, crf):
 
 def source_digest():
     """Return a digest of the code that the benchmark's pixels depend on."""
-    here = Path(__file__).parent
-    return files.digest(*sorted(here.rglob("*.py")), *(Path(module.__file__) for module in (faces, video)))
+    return results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
 
 
 def _prepare(root, wanted):
     """Keep what a build with the same stamp left; clear one with another stamp; refuse a folder of anything else."""
     stamp = root / STAMP
     if stamp.exists():
-        if json.loads(stamp.read_text())["parameters"] == wanted:
+        if read_stamp(root).get("parameters") == wanted:
             return
+        # Before anything is removed: what a killed build leaves must not look complete.
+        files.write_json(stamp, {"parameters": {}, "complete": False})
         for name in TOP:
             shutil.rmtree(root / name, ignore_errors=True)
     elif root.exists() and any(root.iterdir()):
@@ -177,7 +179,7 @@ def build(root, identities, n_frames=160, seed=0, crf=23, jobs=2, families=FAMIL
     fakes = [job for job in jobs_of(families, identities) if not fake_paths(root, *job)[0].exists()]
     _render_and_fake(root, fakes, identities, n_frames, seed, crf, jobs, steps, progress)
     shutil.rmtree(root / MASTERS, ignore_errors=True)
-    files.write_json(root / STAMP, {**json.loads((root / STAMP).read_text()), "complete": True})
+    files.write_json(root / STAMP, {**read_stamp(root), "complete": True})
     return root
 
 

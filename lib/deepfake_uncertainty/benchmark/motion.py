@@ -37,7 +37,7 @@ def blinks(rng, n, fps):
 def pulse(rng, n, fps):
     """Return (wave (n,) float32 of unit standard deviation, mean heart rate in bpm over the clip).
 
-    Resting rates of 50 to 110 bpm; the rate follows breath (0.25 Hz) and vasomotion (0.1 Hz) by about 3 percent.
+    Resting rates of 50 to 110 bpm; the rate follows breath (0.25 Hz) and vasomotion (0.1 Hz) by up to 4 percent.
     """
     t = np.arange(n + 1) / fps
     rate = rng.uniform(50, 110) / 60

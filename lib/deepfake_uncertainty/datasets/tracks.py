@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from deepfake_uncertainty import files, paths
+from deepfake_uncertainty import files, paths, results
 from deepfake_uncertainty.datasets import faces, video
 from deepfake_uncertainty.errors import InputError
 
@@ -84,7 +84,7 @@ def _reason(path):
 
 @functools.cache
 def _code():
-    return files.digest(*(Path(module.__file__) for module in (faces, video)), Path(__file__))
+    return results.code_digest("datasets/faces.py", "datasets/video.py", "datasets/tracks.py")
 
 
 @functools.cache

@@ -13,7 +13,8 @@ from deepfake_uncertainty.errors import InputError
 class Recipe:
     """How a detector is trained: passes, batch size, AdamW's rate and decay, variational passes, inputs of each video.
 
-    flip mirrors half of the inputs left to right, for detectors that read pictures.
+    flip mirrors half of the inputs left to right, for detectors that read pictures. `threads` of the processor are used to
+    train and to sample, whatever the machine has: the last digits depend on them.
     """
 
     epochs: int
@@ -23,6 +24,7 @@ class Recipe:
     bayes_epochs: int
     samples_a_video: int
     flip: bool = False
+    threads: int = 1
 
 
 @dataclass(frozen=True)

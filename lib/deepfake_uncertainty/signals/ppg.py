@@ -82,8 +82,8 @@ def skin_pulse(traces, fps):
 def chrom(rgb, fps):
     """Return the CHROM pulse signal float64 (F,) of a colour trace (F, 3), rising with blood volume, mean near 0.
 
-    fps in frames/s. Raises InputError for a trace that is constant, not finite or shorter than 1.6 s (de Haan & Jeanne
-    2013).
+    fps in frames/s. Raises InputError for a trace that is constant, grey, not finite or negative, shorter than 1.6 s or 24
+    frames, or of 8 frames/s or fewer (de Haan & Jeanne 2013).
     """
     rgb = np.asarray(rgb, float)
     if rgb.ndim != 2 or rgb.shape[1] != 3:
@@ -98,6 +98,8 @@ def _pulses(traces, fps):
     sections = dsp.butter(3, BAND, "bandpass", fs=fps, output="sos")
     pulses = _overlap_add(traces, dsp.sosfiltfilt(sections, traces, axis=0), length)
     pulses[:, np.ptp(traces, axis=0).max(axis=-1) == 0] = 0
+    if pulses.std(axis=0).max() < 1e-9:  # a billionth of the light: rounding, as in a film without colour
+        raise InputError("no colour changes in this clip, as in a black-and-white one: a pulse needs colour")
     return pulses
 
 

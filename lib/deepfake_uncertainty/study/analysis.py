@@ -29,7 +29,8 @@ class Report:
 
     `worst` is the row of highest p_fake, `crop` its face uint8 (S, S, 3), `region` the part of the face whose hiding lowers
     p_fake there most, to `hidden_p_fake`, and `mask` bool (S, S) where it lies; None when no part lowers it by 0.05.
-    `seconds` is the length of the video, `seen` the split, train or val, that the video itself is in, else None.
+    `p_fake` is the mean over as many inputs as the rule was calibrated on, `seconds` the length of the video, `seen` the
+    split, train or val, that the video itself is in, else None.
     """
 
     video: str
@@ -59,7 +60,7 @@ class Report:
         worst, rule = self.windows.iloc[self.worst], self.rule
         kind = ("frame" if registry.get(self.detector).window == 1 else "window") + "s" * (len(self.windows) > 1)
         lines = [
-            f"{self.video}: {self.decision.upper()}, mean P(fake) {self.p_fake:.2f} in {len(self.windows)} {kind} "
+            f"{self.video}: {self.decision.upper()}, P(fake) {self.p_fake:.2f} over the clip; {len(self.windows)} {kind} "
             f"by {registry.get(self.detector).label}, {plotting.label(self.method)}",
             f"rule: at most {100 * rule.alpha:g} % of real and of fake videos named wrongly, thresholds from {rule.n_real} real "
             f"and {rule.n_fake} fake videos like those trained on; in doubt it says 'cannot tell'",
@@ -99,6 +100,8 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     track = tracks.load(path)
     try:
         x, starts = spec.inputs(track, max(spec.recipe.samples_a_video, int(A_SECOND * track.times[-1])))
+        # The rule was calibrated on so many inputs a video: a mean over more would spread less than it allows for.
+        judged, _ = spec.inputs(track, spec.recipe.samples_a_video)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     rule = _rule(predict.samples_for(detector, method, index, sizes.seed, sizes.samples), alpha)
@@ -111,7 +114,7 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     part = _part(track, int(starts[worst]), spec.window)
     region, hidden = _region(part, spec, model, sizes.samples)
     mask = regions.region_mask(part.crop_landmarks[0], region, part.crops.shape[1]) if region else None
-    p_fake = float(windows["p_fake"].mean())
+    p_fake = float(model.sample(judged, sizes.samples).mean((0, 1))[1])
     return Report(Path(path).name, float(track.times[-1] + 1 / track.fps), detector, method, windows, p_fake,
                   str(decide.decide([p_fake], rule)[0]), rule, _trained_on(index), track.n_faces, worst, region, hidden,
                   mask, part.crops[0], _split(path, index))  # fmt: skip
@@ -142,7 +145,7 @@ def _part(track, start, length):
 
 
 def _hidden(track, region):
-    """Return a track in which `region` of each face has the mean colour of that face."""
+    """Return a track in which `region` of each face has the mean colour of its crop."""
     crops = track.crops.copy()
     for crop, points in zip(crops, track.crop_landmarks, strict=True):
         crop[regions.region_mask(points, region, crop.shape[0])] = crop.mean((0, 1)).astype(np.uint8)
@@ -180,9 +183,9 @@ def draw(report, path):
     figure, (top, low, face) = plt.subplots(1, 3, figsize=(9, 2.9), width_ratios=(3, 3, 1.7), layout="constrained")
     rows, rule, marker = report.windows, report.rule, "o" if len(report.windows) < 40 else None
     worst = rows.iloc[report.worst]
-    top.axhspan(max(rule.fakes_above, 0), min(rule.reals_below, 1), color="0.9", label="mean here: cannot tell")
+    top.axhspan(max(rule.fakes_above, 0), min(rule.reals_below, 1), color="0.9", label="over the clip here: cannot tell")
     top.plot(rows.start, rows.p_fake, marker=marker, color=BLUE, markersize=3, label=f"P(fake) (n = {len(rows)})")
-    top.axhline(report.p_fake, color="0.3", linestyle="--", linewidth=1, label=f"mean {report.p_fake:.2f}")
+    top.axhline(report.p_fake, color="0.3", linestyle="--", linewidth=1, label=f"over the clip {report.p_fake:.2f}")
     top.plot(worst.start, worst.p_fake, "o", color=RED, label="most suspicious")
     top.set(ylabel="P(fake)", ylim=(-0.03, 1.03), title=f"decision: {report.decision}")
     epistemic = "epistemic (0 by one sample)" if report.method == "deterministic" else "epistemic"

@@ -13,7 +13,7 @@ REAL, FAKE, CANNOT_TELL = "real", "fake", "cannot tell"
 
 @dataclass(frozen=True)
 class Rule:
-    """A decision rule: say "fake" above `reals_below`, "real" under `fakes_above`, and "cannot tell" in doubt.
+    """A decision rule: p(fake) fits real up to `reals_below` and fake from `fakes_above` on; both or neither: "cannot tell".
 
     `reals_below` bounds p(fake) of a share 1 - alpha of real videos from above, `fakes_above` that of fakes from below.
     """

@@ -73,7 +73,7 @@ def _values(mean, labels, uncertain, weights, ranked=None):
     return found
 
 
-def _interval(values):
+def interval(values):
     """Return value, low, high of (1 + B,) values, the first from the data; resamples that define none are left out.
 
     No interval is given where fewer than half of the resamples define the metric: it would describe the lucky ones.
@@ -86,7 +86,7 @@ def _interval(values):
 
 
 def _frame(found):
-    return pd.DataFrame({name: _interval(v) for name, v in found.items()}, index=["value", "low", "high"]).T
+    return pd.DataFrame({name: interval(v) for name, v in found.items()}, index=["value", "low", "high"]).T
 
 
 def _prepared(samples, index, seed, n_boot, level):

@@ -16,6 +16,7 @@ from deepfake_uncertainty import files, paths, results
 from deepfake_uncertainty.datasets import tracks
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.study import train
 from deepfake_uncertainty.uncertainty import bayes, dropout, sampling
 
@@ -63,9 +64,7 @@ def _stored(path, make):
         return arrays
 
 
-def _video_inputs(path, spec, code):
-    count = spec.recipe.samples_a_video
-
+def _video_inputs(path, spec, count, code):
     def make():
         x, starts = spec.inputs(tracks.load(path), count)
         return {"x": np.asarray(x, dtype=np.float32), "starts": np.asarray(starts, dtype=np.int64)}
@@ -85,17 +84,20 @@ def labels(generators, classes=BINARY):
     return np.array([list(classes).index(name) for name in generators], dtype=int)
 
 
-def load_inputs(index, spec, classes=BINARY):
+def load_inputs(index, spec, classes=BINARY, count=None):
     """Return inputs x float32 (N, C, H, W) of the videos of `index` for a DetectorSpec, and the frame of their N rows.
+
+    A video gives `count` inputs (default: its recipe's), or as many as it holds.
 
     Columns: dataset, generator, video, identity, split, start (frame), label. Videos that cannot be used are skipped
     and listed as (path, reason) in the frame's attrs['skipped']. Raises InputError when none is left.
     """
     code = results.code_digest("detectors", "signals", "datasets")
+    count = count or spec.recipe.samples_a_video
     arrays, rows, skipped = [], [], []
     for row in index.itertuples(index=False):
         try:
-            x, starts = _video_inputs(row.path, spec, code)
+            x, starts = _video_inputs(row.path, spec, count, code)
         except InputError as error:
             skipped.append((str(row.path), str(error)))
             continue
@@ -147,17 +149,19 @@ METHODS = {
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A trained model, the cache key of its weights, and (path, reason) of the training videos that were left out."""
+    """A trained model, its recipe, the cache key of its weights, and (path, reason) of training videos left out."""
 
     method: str
     seed: int
     model: torch.nn.Module
+    recipe: object
     key: str
     skipped: list
 
     def sample(self, x, T):
         """Return probabilities float32 (T, N, classes) of inputs x float32 (N, C, H, W); one sample if deterministic."""
-        return np.asarray(METHODS[self.method][1](self.model, _batches(x), T, self.seed), dtype=np.float32)
+        with threads(self.recipe.threads):
+            return np.asarray(METHODS[self.method][1](self.model, _batches(x), T, self.seed), dtype=np.float32)
 
 
 def fitted(detector, method, index, seed, settings=None):
@@ -175,14 +179,14 @@ def fitted(detector, method, index, seed, settings=None):
         model = _posterior(model, settings) if method == "bnn" else model
         found = json.loads(note.read_text())
         train.load(found["key"], model)
-        return Fitted(method, seed, model, found["key"], [tuple(pair) for pair in found["skipped"]])
+        return Fitted(method, seed, model, settings.recipe, found["key"], [tuple(pair) for pair in found["skipped"]])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: below, `train.cached` says so
     log.info("%s %s: reading %d training videos, then training what the cache does not hold", detector, method, len(training))
-    x, rows = load_inputs(training, spec, settings.classes)
+    x, rows = load_inputs(training, spec, settings.classes, settings.recipe.samples_a_video)
     model, key = METHODS[method][0](spec, x, rows["label"].to_numpy(), seed, settings)
     files.write_json(note, {"key": key, "skipped": rows.attrs["skipped"]})
-    return Fitted(method, seed, model, key, rows.attrs["skipped"])
+    return Fitted(method, seed, model, settings.recipe, key, rows.attrs["skipped"])
 
 
 def check(detector, method):
@@ -225,7 +229,7 @@ def samples_for(detector, method, index, seed, T, on=None, settings=None):
     model = fitted(detector, method, index, seed, settings)
 
     def make():
-        x, rows = load_inputs(asked, spec, settings.classes)
+        x, rows = load_inputs(asked, spec, settings.classes, settings.recipe.samples_a_video)
         place = pd.Series(asked.index, pd.MultiIndex.from_frame(asked[train.KEY]))
         of = place[pd.MultiIndex.from_frame(rows[train.KEY])].to_numpy()
         skipped = json.dumps(rows.attrs["skipped"])

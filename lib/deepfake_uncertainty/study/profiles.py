@@ -1,13 +1,15 @@
 """How large a run is: one table, read by the command line, the batch and the notebooks."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_uncertainty import paths
+from deepfake_uncertainty import files, paths
+from deepfake_uncertainty.benchmark.stamp import read_stamp
 from deepfake_uncertainty.datasets import faceforensics
 from deepfake_uncertainty.errors import InputError
+
+GIVEN = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"  # the environment's name for a data root that the user gives
 
 
 @dataclass(frozen=True)
@@ -38,21 +40,35 @@ def get(name):
 
 def root(profile):
     """Return the data root: the one that the user gave, or that of the embedded benchmark of `profile`."""
-    given = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT")
+    get(profile)
+    given = os.environ.get(GIVEN)
     if given:
         return Path(given)
     if profile == "paper":
-        raise InputError("profile paper reads real data: set DEEPFAKE_UNCERTAINTY_DATA_ROOT to the root of FaceForensics++")
+        raise InputError(f"profile paper reads real data: set {GIVEN} to the root of FaceForensics++")
     return paths.DATA / profile / "SynthFF"
+
+
+def built(profile):
+    """Return True when the embedded benchmark of `profile` stands whole in its place, in that profile's size."""
+    size, stamp = get(profile), read_stamp(paths.DATA / profile / "SynthFF")
+    wanted = {"identities": size.identities, "n_frames": size.frames, "seed": size.seed}
+    return bool(stamp.get("complete")) and wanted.items() <= stamp["parameters"].items()
 
 
 def videos(profile):
     """Return `faceforensics.index` of the data of `profile`; InputError when the embedded benchmark is not built to its end."""
-    get(profile)
     folder = root(profile)
-    if not os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT"):
-        stamp = folder / "synthff.json"
-        if not stamp.is_file() or not json.loads(stamp.read_text()).get("complete"):
-            command = f"python -m deepfake_uncertainty build --profile {profile}"
-            raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
+    if not os.environ.get(GIVEN) and not built(profile):
+        command = f"python -m deepfake_uncertainty build --profile {profile}"
+        raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
     return faceforensics.index(folder)
+
+
+def fingerprint():
+    """Return a key of the names, sizes and dates of the data that the user gave, '' for the embedded benchmark."""
+    given = os.environ.get(GIVEN)
+    if not given:
+        return ""
+    found = sorted(path for path in Path(given).rglob("*") if path.suffix in {".mp4", ".json"})
+    return files.digest([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found])

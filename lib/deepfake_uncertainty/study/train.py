@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from deepfake_uncertainty import files, paths, results
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.seeding import seed_everything
+from deepfake_uncertainty.seeding import seed_everything, threads
 
 log = logging.getLogger(__name__)
 KEY = ["dataset", "generator", "video"]
@@ -235,7 +235,8 @@ def cached(module, x, y, recipe, seed, train=fit, **settings):
         history = _read(key, module)
         if history is None:
             module.load_state_dict(start)
-            history = train(module, x, y, recipe, seed, **settings)
+            with threads(recipe.threads):
+                history = train(module, x, y, recipe, seed, **settings)
             with files.whole(folder) as temporary:
                 temporary.mkdir()
                 weights = temporary / "weights.safetensors"

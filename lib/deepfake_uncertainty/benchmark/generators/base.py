@@ -1,7 +1,7 @@
 """What the generators share: footage of the benchmark's own clips, mesh warps, colour transfer and feathered masks.
 
-A generator sees what a real one sees, decoded frames and found landmarks. The truth beside a clip is never read here:
-it must only exist, because this project ships no tool for footage of real people.
+A generator sees what a real one sees: frames (uncompressed masters, so that each clip is encoded once) and found landmarks.
+The truth beside a clip is never read here: it must only exist, because this project ships no tool for footage of real people.
 """
 
 from dataclasses import dataclass

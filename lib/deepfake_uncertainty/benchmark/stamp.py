@@ -1,0 +1,14 @@
+"""The stamp of an embedded benchmark: what it was built with, and whether to its end."""
+
+import json
+from pathlib import Path
+
+STAMP = "synthff.json"
+
+
+def read_stamp(root):
+    """Return what the stamp of a benchmark says, {} when it is absent or damaged."""
+    try:
+        return dict(json.loads((Path(root) / STAMP).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -28,6 +28,16 @@ def rotation(yaw, pitch, roll):
     return tilt @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def rotate(points, turn):
+    """Return points (N, 3) turned by the matrix `turn` (3, 3); BLAS is slow at products this narrow."""
+    out = np.empty_like(points)
+    for k in range(points.shape[0]):
+        for i in range(3):
+            out[k, i] = turn[i, 0] * points[k, 0] + turn[i, 1] * points[k, 1] + turn[i, 2] * points[k, 2]
+    return out
+
+
 @njit(cache=True, nogil=True)
 def project(world, shift, size, scale):
     """Return perspective pixel coordinates and depth (N, 3) float32 of points `world` (N, 3); small depth is near."""

@@ -13,6 +13,7 @@ from deepfake_uncertainty.benchmark.mesh import (
     mesh_normals,
     project,
     rasterise,
+    rotate,
     rotation,
     triangles,
 )
@@ -81,9 +82,8 @@ class Stage:
         """Return frame k: linear RGB (H, W, 3), face mask (H, W), landmarks (K, 2) px and their visibility (K,)."""
         turn, shift = rotation(*act["pose"][k]).astype(np.float32), act["shift"][k]
         vertices = deform(self.surface, self.moves, act["expression"][k].astype(np.float32))
-        normals = mesh_normals(vertices) @ turn.T
-        world = vertices.reshape(-1, 3) @ turn.T
-        pixels = project(world, shift, self.size, self.scale)
+        normals = rotate(mesh_normals(vertices), turn)
+        pixels = project(rotate(vertices.reshape(-1, 3), turn), shift, self.size, self.scale)
         layers = rasterise(pixels * np.float32([OVERSAMPLE, OVERSAMPLE, 1]), self.triangles, self.size * OVERSAMPLE)
         way = self.light
         layer, face = shade(*layers, self.triangles, normals, self.chart, self.texture, self.lids, way["direction"],
@@ -98,12 +98,11 @@ class Stage:
 @njit(cache=True, nogil=True)
 def sample(texture, x, y, out):
     """Read `texture` (S, S, C) at (x, y) texels by bilinear interpolation into `out` (C,)."""
-    i, j = min(int(y), texture.shape[0] - 2), min(int(x), texture.shape[1] - 2)
-    s, t = x - j, y - i
-    for k in range(out.size):
-        upper = texture[i, j, k] * (1 - s) + texture[i, j + 1, k] * s
-        lower = texture[i + 1, j, k] * (1 - s) + texture[i + 1, j + 1, k] * s
-        out[k] = upper * (1 - t) + lower * t
+    i, j, one = min(int(y), texture.shape[0] - 2), min(int(x), texture.shape[1] - 2), np.float32(1)
+    s, t = np.float32(x - j), np.float32(y - i)
+    a, b, c, d = (one - s) * (one - t), s * (one - t), (one - s) * t, s * t
+    for k in range(texture.shape[2]):
+        out[k] = a * texture[i, j, k] + b * texture[i, j + 1, k] + c * texture[i + 1, j, k] + d * texture[i + 1, j + 1, k]
 
 
 @njit(cache=True, nogil=True)

@@ -100,7 +100,6 @@ def rasterise(pixels, triangles, size):
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area <= 1e-6:  # Turned away from the camera.
             continue
-        scale = 1 / area
         low, high = min(min(ay, by), cy), max(max(ay, by), cy)
         top, bottom = max(int(np.ceil(low)), 0), min(int(high), size - 1)
         if top > bottom:
@@ -109,10 +108,11 @@ def rasterise(pixels, triangles, size):
         left, right = max(int(np.ceil(low)), 0), min(int(high), size - 1)
         for y in range(top, bottom + 1):
             for x in range(left + (left + y) % 2, right + 1, 2):
-                p = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * scale
-                q = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * scale
-                r = 1 - p - q
+                p = (bx - x) * (cy - y) - (by - y) * (cx - x)
+                q = (cx - x) * (ay - y) - (cy - y) * (ax - x)
+                r = area - p - q
                 if p >= 0 and q >= 0 and r >= 0:
+                    p, q, r = p / area, q / area, r / area
                     z = p * pixels[a, 2] + q * pixels[b, 2] + r * pixels[c, 2]
                     if z < depth[y, x]:
                         depth[y, x], index[y, x] = z, k

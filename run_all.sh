@@ -10,7 +10,7 @@ usage: ./run_all.sh [COMMAND] [--profile quick|full|paper] [--jobs N] [--data-ro
 commands
   (none)   environment, benchmark, trainings, notebooks, figures; ends with a table
   test     ruff, pytest, notebook pairs in sync, nbval
-  bench    speed of the pipeline's stages on this machine
+  bench    speed against bars and peers on this machine, in figures/benchmarks.json (some minutes)
   html     the executed notebooks as web pages in site/
   clean    remove what a run computed (.cache, .snakemake, data/quick, data/full, site); keeps .venv, notebooks, figures
 
@@ -135,6 +135,6 @@ settings
 case $command in
   run) run ;;
   test) tests ;;
-  bench) python tests/bench.py ;;
+  bench) PYTHONPATH=tests python -m benchmarks ;;
   html) html ;;
 esac

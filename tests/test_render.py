@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage, stats
 
 from deepfake_uncertainty.benchmark import camera, head, motion, render, skin
 from deepfake_uncertainty.errors import InputError
@@ -147,3 +148,55 @@ def test_pulse_moves_green_by_about_one_percent_and_one_level(tone):
 def _person(tone=2):
     rngs = {part: np.random.default_rng([0, k]) for k, part in enumerate(render.PARTS)}
     return skin.look(rngs["person"], tone, 30.0), head.shape(rngs["person"], 30.0), rngs
+
+
+def test_look_up_noise_is_standard_normal():
+    table = camera.quantiles()
+    assert table.mean() == pytest.approx(0, abs=1e-6) and table.std() == pytest.approx(1, abs=1e-6)
+    assert np.all(np.diff(table) > 0) and 4 < table[-1] < 4.5
+    draws = np.random.default_rng(0).integers(0, 2**16, 400_000, np.uint16)
+    noise = camera.grain(draws, table)
+    assert stats.kstest(noise, "norm").pvalue > 0.01
+    assert stats.kurtosis(noise) == pytest.approx(0, abs=0.05)
+
+
+def test_gamma_table_is_within_a_twentieth_of_a_level():
+    levels = np.linspace(1e-3, 1, 200_001)  # a thousandth of white is darker than any hair
+    exact = 255 * levels**camera.GAMMA
+    rounded = camera.gamma_table()[np.int32(levels * 65535 + 0.5)]
+    assert np.abs(rounded - exact).max() < 0.5 + 1 / 20
+
+
+def test_float32_paint_is_that_of_float64(monkeypatch):
+    person, _, _ = _person()
+    quick = skin.paint(person, np.random.default_rng(5))
+    monkeypatch.setattr(skin, "smooth", lambda field, sigma: ndimage.gaussian_filter(field.astype(float), sigma))
+    exact = skin.paint(person, np.random.default_rng(5))
+    assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(quick, exact, strict=True))
+
+
+def test_sparse_coordinates_are_the_dense_ones():
+    dense, sparse = head.grid(), head.grid(sparse=True)
+    assert all(np.array_equal(a, np.broadcast_to(b, a.shape)) for a, b in zip(dense, sparse, strict=True))
+    bump = np.exp(-(((dense[0] - 0.2) / 0.3) ** 2 + ((dense[1] - 0.1) / 0.4) ** 2) / 2)
+    assert np.allclose(head.bump(*sparse, 0.2, 0.1, 0.3, 0.4), bump, rtol=0, atol=1e-15)
+
+
+def test_kernels_equal_plain_numpy():
+    rng, turn = np.random.default_rng(2), render.rotation(0.2, -0.1, 0.05).astype(np.float32)
+    surface, moves = rng.standard_normal((5, 4, 3), np.float32), rng.standard_normal((2, 5, 4, 3), np.float32)
+    weights = np.float32([0.3, -0.7])
+    assert np.allclose(render.deform(surface, moves, weights), surface + np.tensordot(weights, moves, 1), atol=1e-6)
+    points = surface.reshape(-1, 3)
+    assert np.allclose(render.rotate(points, turn), points @ turn.T, atol=1e-6)
+
+
+def test_body_moves_by_bilinear_shift_under_the_head():
+    rng = np.random.default_rng(3)
+    room, body = rng.random((8, 8, 3), np.float32), rng.random((12, 12, 4), np.float32)
+    layer = np.zeros((8, 8, 4), np.float32)
+    layer[:4] = [0.2, 0.4, 0.6, 1]
+    image = render.compose(room, body, layer, np.float32([0.25, -0.5]))
+    moved = ndimage.shift(body, (-0.5, 0.25, 0), order=1)[2:10, 2:10]
+    assert np.allclose(image[4:], (room * (1 - moved[..., 3:]) + moved[..., :3] * moved[..., 3:])[4:], atol=1e-6)
+    assert np.allclose(image[:4], [0.2, 0.4, 0.6])

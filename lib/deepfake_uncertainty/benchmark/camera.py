@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numba import njit
 from scipy.ndimage import gaussian_filter
+from scipy.special import ndtri
 
 from deepfake_uncertainty.benchmark.head import step
 from deepfake_uncertainty.benchmark.skin import hair_colour, optics
@@ -98,24 +99,43 @@ def clothes(rng, x, y):
 def expose(rng, image, lens):
     """Return the 8-bit picture of linear `image` (H, W, 3): blur, sensor noise, gamma; `lens` from `sensor`."""
     image = cv2.GaussianBlur(image, (0, 0), lens["blur"])
-    grain = rng.standard_normal(image.shape, dtype=np.float32)
-    return develop(image, grain, np.float32(1 / lens["well"]), np.float32(lens["read"] ** 2), gamma_table())
+    draws = rng.integers(0, 2**64, -(-image.size // 4), np.uint64).astype("<u8").view("<u2")  # Four deviates a draw.
+    noise = grain(draws[: image.size], quantiles()).reshape(image.shape)
+    return develop(image, noise, np.float32(1 / lens["well"]), np.float32(lens["read"] ** 2), gamma_table())
+
+
+@cache
+def quantiles():
+    """Return the normal deviate of each 16-bit draw, (65536,) float32 of unit variance: the quantiles (k + 1/2) / 65536.
+
+    A look-up costs a tenth of Generator.standard_normal; it ends at 4.3 standard deviations.
+    """
+    values = ndtri((np.arange(65536) + 0.5) / 65536)
+    return (values / values.std()).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def grain(draws, table):
+    """Return the deviates (N,) float32 of 16-bit draws (N,) by `table` from `quantiles`."""
+    out = np.empty(draws.size, np.float32)
+    for i in range(draws.size):
+        out[i] = table[draws[i]]
+    return out
 
 
 @cache
 def gamma_table():
-    """Return 8-bit values of the linear levels 0, 1/4095, ..., 1 before rounding, (4096,) float32."""
-    return (255 * np.linspace(0, 1, 4096) ** GAMMA).astype(np.float32)
+    """Return the 8-bit value of each 16-bit linear level, (65536,) uint8."""
+    return np.uint8(255 * np.linspace(0, 1, 65536) ** GAMMA + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def develop(image, grain, photon, read, table):
     """Add noise of variance photon * level + read, apply gamma from `table` and round to uint8 (H, W, 3)."""
-    out = np.empty(image.shape, np.uint8)
-    for i in range(image.size):
-        level = image.flat[i]
-        level += grain.flat[i] * np.sqrt(photon * max(level, 0.0) + read)
-        position = min(max(level, 0.0), 1.0) * 4094.999
-        below = int(position)
-        out.flat[i] = np.uint8(table[below] + (table[below + 1] - table[below]) * (position - below) + 0.5)
+    out, zero, one = np.empty(image.shape, np.uint8), np.float32(0), np.float32(1)
+    levels, deviates, values = image.reshape(-1), grain.reshape(-1), out.reshape(-1)
+    for i in range(levels.size):
+        level = levels[i]
+        level += deviates[i] * np.sqrt(photon * max(level, zero) + read)
+        values[i] = table[np.int32(min(max(level, zero), one) * np.float32(65535) + np.float32(0.5))]
     return out

@@ -23,14 +23,17 @@ LANDMARKS = {
 }  # fmt: skip
 
 
-def grid(rows=ROWS, columns=COLUMNS):
-    """Return material coordinates u, v (rows, columns), radians of longitude and latitude, v down."""
-    return np.meshgrid(np.linspace(*U_RANGE, columns), np.linspace(*V_RANGE, rows))
+def grid(rows=ROWS, columns=COLUMNS, sparse=False):
+    """Return material coordinates u, v (rows, columns), radians of longitude and latitude, v down.
+
+    With `sparse`, u is (1, columns) and v (rows, 1): what depends on one of them alone is then computed once.
+    """
+    return np.meshgrid(np.linspace(*U_RANGE, columns), np.linspace(*V_RANGE, rows), sparse=sparse)
 
 
 def bump(u, v, cu, cv, su, sv):
     """Return a Gaussian of unit height at (cu, cv), widths (su, sv)."""
-    return np.exp(-(((u - cu) / su) ** 2 + ((v - cv) / sv) ** 2) / 2)
+    return np.exp(-(((u - cu) / su) ** 2) / 2) * np.exp(-(((v - cv) / sv) ** 2) / 2)
 
 
 def pair(u, v, cu, cv, su, sv):

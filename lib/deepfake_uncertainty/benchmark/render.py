@@ -6,10 +6,20 @@ import numpy as np
 from numba import njit
 
 from deepfake_uncertainty.benchmark import camera, head, motion, skin
+from deepfake_uncertainty.benchmark.mesh import (
+    CENTRE,
+    chart,
+    deform,
+    mesh_normals,
+    project,
+    rasterise,
+    rotate,
+    rotation,
+    triangles,
+)
 from deepfake_uncertainty.errors import InputError
 
 SCALE = 0.345  # A head radius as a share of the frame's height.
-CENTRE = 0.48
 OVERSAMPLE = 2  # Samples a pixel along each side, every other one of them taken: soft silhouettes at half the cost.
 
 
@@ -60,7 +70,7 @@ class Stage:
         self.size, self.scale = size, SCALE * size
         self.texture, self.lids = skin.paint(person, rngs["paint"])
         self.surface, self.moves = head.surface(shape, skin.hair_volume(person)), head.expressions(shape)
-        self.triangles, self.marks = triangles(), head.landmark_vertices()
+        self.triangles, self.marks, self.chart = triangles(), head.landmark_vertices(), chart(skin.SIZE)
         scene = rngs["scene"]
         self.light, self.lens = camera.light(scene), camera.sensor(scene)
         self.room = camera.room(scene, size)
@@ -72,12 +82,11 @@ class Stage:
         """Return frame k: linear RGB (H, W, 3), face mask (H, W), landmarks (K, 2) px and their visibility (K,)."""
         turn, shift = rotation(*act["pose"][k]).astype(np.float32), act["shift"][k]
         vertices = deform(self.surface, self.moves, act["expression"][k].astype(np.float32))
-        normals = mesh_normals(vertices) @ turn.T
-        world = vertices.reshape(-1, 3) @ turn.T
-        pixels = project(world, shift, self.size, self.scale)
+        normals = rotate(mesh_normals(vertices), turn)
+        pixels = project(rotate(vertices.reshape(-1, 3), turn), shift, self.size, self.scale)
         layers = rasterise(pixels * np.float32([OVERSAMPLE, OVERSAMPLE, 1]), self.triangles, self.size * OVERSAMPLE)
         way = self.light
-        layer, face = shade(*layers, self.triangles, normals, self.texture, self.lids, way["direction"],
+        layer, face = shade(*layers, self.triangles, normals, self.chart, self.texture, self.lids, way["direction"],
                             np.float32(way["ambient"]), way["colour"], np.float32(act["pulse"][k]),
                             np.float32(act["blink"][k]), skin.HAEMOGLOBIN.astype(np.float32))  # fmt: skip
         offset = (0.6 * shift * self.scale + [0, (CENTRE - 0.5) * self.size]).astype(np.float32)
@@ -86,91 +95,14 @@ class Stage:
         return image, face, points[:, :2], normals[self.marks, 2] > 0.1
 
 
-def triangles():
-    """Return the triangles of the head's mesh, (M, 3) int32 flat vertex indices."""
-    index = np.arange(head.ROWS * head.COLUMNS, dtype=np.int32).reshape(head.ROWS, head.COLUMNS)
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    upper, lower = np.stack([a, b, c], -1), np.stack([b, d, c], -1)
-    return np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
-
-
-def rotation(yaw, pitch, roll):
-    """Return the matrix (3, 3) that turns the head by yaw, pitch and roll, radians."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
-    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    return tilt @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-
-
-def project(world, shift, size, scale):
-    """Return perspective pixel coordinates and depth (N, 3) float32 of points `world` (N, 3); small depth is near."""
-    near = camera.FOCAL / (camera.FOCAL - world[:, 2])
-    x = (world[:, 0] + shift[0]) * near * scale + 0.5 * size
-    y = (world[:, 1] + shift[1]) * near * scale + CENTRE * size
-    return np.stack([x, y, -world[:, 2]], 1).astype(np.float32)
-
-
-def deform(surface, moves, weights):
-    """Return the surface (R, C, 3) moved by expressions `moves` (E, R, C, 3) with `weights` (E,)."""
-    return surface + np.einsum("e,erck->rck", weights, moves)
-
-
-@njit(cache=True, nogil=True)
-def mesh_normals(vertices):
-    """Return unit normals (R * C, 3) that face outwards, by central differences over the mesh (R, C, 3)."""
-    rows, columns, _ = vertices.shape
-    out = np.empty((rows * columns, 3), np.float32)
-    for i in range(rows):
-        top, bottom = max(i - 1, 0), min(i + 1, rows - 1)
-        for j in range(columns):
-            left, right = max(j - 1, 0), min(j + 1, columns - 1)
-            px = vertices[i, right, 0] - vertices[i, left, 0]
-            py = vertices[i, right, 1] - vertices[i, left, 1]
-            pz = vertices[i, right, 2] - vertices[i, left, 2]
-            qx = vertices[bottom, j, 0] - vertices[top, j, 0]
-            qy = vertices[bottom, j, 1] - vertices[top, j, 1]
-            qz = vertices[bottom, j, 2] - vertices[top, j, 2]
-            x, y, z = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
-            norm = np.sqrt(x * x + y * y + z * z) + np.float32(1e-9)
-            k = i * columns + j
-            out[k, 0], out[k, 1], out[k, 2] = x / norm, y / norm, z / norm
-    return out
-
-
-@njit(cache=True, nogil=True)
-def rasterise(pixels, triangles, size):
-    """Return the nearest triangle (size, size) int32, -1 for none, and its barycentric weights (size, size, 2)."""
-    depth = np.full((size, size), np.float32(1e9))
-    index = np.full((size, size), np.int32(-1))
-    weights = np.zeros((size, size, 2), np.float32)
-    for k in range(triangles.shape[0]):
-        a, b, c = pixels[triangles[k, 0]], pixels[triangles[k, 1]], pixels[triangles[k, 2]]
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-        if area <= 1e-6:  # Turned away from the camera.
-            continue
-        left, right = max(int(np.ceil(min(a[0], b[0], c[0]))), 0), min(int(max(a[0], b[0], c[0])), size - 1)
-        top, bottom = max(int(np.ceil(min(a[1], b[1], c[1]))), 0), min(int(max(a[1], b[1], c[1])), size - 1)
-        for y in range(top, bottom + 1):
-            for x in range(left + (left + y) % 2, right + 1, 2):
-                p = ((b[0] - x) * (c[1] - y) - (b[1] - y) * (c[0] - x)) / area
-                q = ((c[0] - x) * (a[1] - y) - (c[1] - y) * (a[0] - x)) / area
-                r = 1 - p - q
-                if p >= 0 and q >= 0 and r >= 0:
-                    z = p * a[2] + q * b[2] + r * c[2]
-                    if z < depth[y, x]:
-                        depth[y, x], index[y, x] = z, k
-                        weights[y, x, 0], weights[y, x, 1] = p, q
-    return index, weights
-
-
 @njit(cache=True, nogil=True)
 def sample(texture, x, y, out):
     """Read `texture` (S, S, C) at (x, y) texels by bilinear interpolation into `out` (C,)."""
-    i, j = min(int(y), texture.shape[0] - 2), min(int(x), texture.shape[1] - 2)
-    s, t = x - j, y - i
-    for k in range(out.size):
-        upper = texture[i, j, k] * (1 - s) + texture[i, j + 1, k] * s
-        lower = texture[i + 1, j, k] * (1 - s) + texture[i + 1, j + 1, k] * s
-        out[k] = upper * (1 - t) + lower * t
+    i, j, one = min(int(y), texture.shape[0] - 2), min(int(x), texture.shape[1] - 2), np.float32(1)
+    s, t = np.float32(x - j), np.float32(y - i)
+    a, b, c, d = (one - s) * (one - t), s * (one - t), (one - s) * t, s * t
+    for k in range(texture.shape[2]):
+        out[k] = a * texture[i, j, k] + b * texture[i, j + 1, k] + c * texture[i + 1, j, k] + d * texture[i + 1, j + 1, k]
 
 
 @njit(cache=True, nogil=True)
@@ -182,55 +114,70 @@ def close(texel, lid, blink):
     texel[4] *= 1 - cover
 
 
-@njit(cache=True, nogil=True)
-def shade(index, weights, triangles, normals, texture, lids, towards, ambient, tint, beat, blink, absorption):
-    """Return the head as (H, W, 4) linear RGB (premultiplied) and coverage, and where its face is (H, W) bool."""
-    size, side = index.shape[0] // OVERSAMPLE, texture.shape[0]
+@njit(cache=True, nogil=True, fastmath=True)
+def shade(index, weights, triangles, normals, chart, texture, lids, towards, ambient, tint, beat, blink, absorption):
+    """Return the head as (H, W, 4) linear RGB (premultiplied) and coverage, and where its face is (H, W) bool.
+
+    `index` and `weights` come from `rasterise`, `chart` (N, 2) says where each vertex lies in `texture` and `lids`.
+    """
+    size, one = index.shape[0] // OVERSAMPLE, np.float32(1)
     layer, hits = np.zeros((size, size, 4), np.float32), np.zeros((size, size), np.float32)
-    texel, lid, n = np.empty(6, np.float32), np.empty(4, np.float32), np.empty(3, np.float32)
-    half = towards + np.array([0, 0, 1], np.float32)
-    half = half / np.sqrt(half[0] ** 2 + half[1] ** 2 + half[2] ** 2)
-    share = np.float32(2.0 / OVERSAMPLE**2)
+    texel, lid = np.empty(6, np.float32), np.empty(4, np.float32)
+    hx, hy, hz = towards[0], towards[1], towards[2] + one
+    hx, hy, hz = np.array([hx, hy, hz]) / np.sqrt(hx * hx + hy * hy + hz * hz)
+    share, base, sky = np.float32(2.0 / OVERSAMPLE**2), np.float32(0.85) * ambient, np.float32(0.15) * ambient
     for y in range(index.shape[0]):
         for x in range(y % 2, index.shape[1], 2):
             if index[y, x] < 0:
                 continue
-            i, j, corner = y // OVERSAMPLE, x // OVERSAMPLE, triangles[index[y, x]]
+            i, j, k = y // OVERSAMPLE, x // OVERSAMPLE, index[y, x]
+            a, b, c = triangles[k, 0], triangles[k, 1], triangles[k, 2]
             p, q = weights[y, x, 0], weights[y, x, 1]
-            r = 1 - p - q
-            for k in range(3):
-                n[k] = p * normals[corner[0], k] + q * normals[corner[1], k] + r * normals[corner[2], k]
-            n /= np.sqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2) + np.float32(1e-9)
-            columns = p * (corner[0] % head.COLUMNS) + q * (corner[1] % head.COLUMNS) + r * (corner[2] % head.COLUMNS)
-            rows = p * (corner[0] // head.COLUMNS) + q * (corner[1] // head.COLUMNS) + r * (corner[2] // head.COLUMNS)
-            tx, ty = columns * (side - 1) / (head.COLUMNS - 1), rows * (side - 1) / (head.ROWS - 1)
+            r = one - p - q
+            nx = p * normals[a, 0] + q * normals[b, 0] + r * normals[c, 0]
+            ny = p * normals[a, 1] + q * normals[b, 1] + r * normals[c, 1]
+            nz = p * normals[a, 2] + q * normals[b, 2] + r * normals[c, 2]
+            unit = one / (np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-9))
+            tx = p * chart[a, 0] + q * chart[b, 0] + r * chart[c, 0]
+            ty = p * chart[a, 1] + q * chart[b, 1] + r * chart[c, 1]
             sample(texture, tx, ty, texel)
             if blink > 0 and lids[int(ty), int(tx), 3] < 1:
                 sample(lids, tx, ty, lid)
                 close(texel, lid, blink)
-            lambert = n[0] * towards[0] + n[1] * towards[1] + n[2] * towards[2]
-            diffuse = max((lambert + np.float32(0.3)) / np.float32(1.3), np.float32(0))
-            shine = texel[4] * max(n[0] * half[0] + n[1] * half[1] + n[2] * half[2], np.float32(0)) ** 20
-            skylight = ambient * (np.float32(0.85) - np.float32(0.15) * n[1])
+            lambert = unit * (nx * towards[0] + ny * towards[1] + nz * towards[2])
+            diffuse = (one - ambient) * max((lambert + np.float32(0.3)) / np.float32(1.3), np.float32(0))
+            glint = max(unit * (nx * hx + ny * hy + nz * hz), np.float32(0)) ** 4
+            shine = texel[4] * glint * (glint * glint) ** 2  # The 20th power.
+            lit = base - sky * ny * unit + diffuse
             for k in range(3):
-                albedo = texel[k] * (1 - texel[3] * beat * absorption[k])
-                layer[i, j, k] += share * tint[k] * (albedo * (skylight + (1 - ambient) * diffuse) + shine)
+                layer[i, j, k] += share * tint[k] * (texel[k] * (one - texel[3] * beat * absorption[k]) * lit + shine)
             layer[i, j, 3] += share
             hits[i, j] += share * texel[5]
     return layer, hits > 0.5
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def compose(room, body, layer, offset):
-    """Return the picture (H, W, 3): head `layer` over `body` (moved by `offset` px) over `room`."""
-    size = room.shape[0]
-    image, texel = room.copy(), np.empty(4, np.float32)
+    """Return the picture (H, W, 3): head `layer` over `body` (moved by `offset` px) over `room`.
+
+    The whole body moves alike, so one set of bilinear weights serves all pixels; opaque pixels of the head hide it.
+    """
+    size, image, one = room.shape[0], room.copy(), np.float32(1)
     margin = (body.shape[0] - size) / 2
+    dx, dy = min(max(margin - offset[0], 0), 2 * margin - 1), min(max(margin - offset[1], 0), 2 * margin - 1)
+    left, top = int(dx), int(dy)
+    s, t = np.float32(dx - left), np.float32(dy - top)
+    w00, w01, w10, w11 = (one - s) * (one - t), s * (one - t), (one - s) * t, s * t
     for y in range(size):
+        i = y + top
         for x in range(size):
-            sample(body, x + margin - offset[0], y + margin - offset[1], texel)
-            behind = 1 - layer[y, x, 3]
-            for k in range(3):
-                under = image[y, x, k] * (1 - texel[3]) + texel[k] * texel[3]
-                image[y, x, k] = layer[y, x, k] + behind * under
+            behind, j = one - layer[y, x, 3], x + left
+            if behind > 0:
+                cover = w00 * body[i, j, 3] + w01 * body[i, j + 1, 3] + w10 * body[i + 1, j, 3] + w11 * body[i + 1, j + 1, 3]
+                for k in range(3):
+                    cloth = w00 * body[i, j, k] + w01 * body[i, j + 1, k] + w10 * body[i + 1, j, k] + w11 * body[i + 1, j + 1, k]
+                    image[y, x, k] = layer[y, x, k] + behind * (image[y, x, k] * (one - cover) + cloth * cover)
+            else:
+                for k in range(3):
+                    image[y, x, k] = layer[y, x, k]
     return image

@@ -1,0 +1,8 @@
+"""`PYTHONPATH=tests python -m benchmarks [--small]`: every benchmark; a missed bar is told, it is not an error."""
+
+import sys
+
+from benchmarks import metrics, pipeline, pulse, runner, sampling
+
+if __name__ == "__main__":
+    runner.main((pipeline, pulse, metrics, sampling), small="--small" in sys.argv[1:])

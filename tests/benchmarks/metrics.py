@@ -1,0 +1,45 @@
+"""Speed of a bootstrap of AURC, AUGRC and ECE over whole identities, against a loop over torch-uncertainty's metrics."""
+
+import numpy as np
+import pandas as pd
+import torch
+from benchmarks.runner import Entry
+from torch_uncertainty.metrics.classification import AUGRC, AURC, CalibrationError
+
+from deepfake_uncertainty.study import evaluate, metrics
+
+CLUSTERS = 200
+
+
+def ours(probabilities, labels, index, n_boot):
+    """Return AURC, AUGRC and ECE (3, n_boot) by the library, all resamples in one call each."""
+    weights, wrong = evaluate.resamples(index, 0, n_boot), metrics.errors(probabilities, labels)
+    score = 1 - probabilities.max(1)
+    area, generalised = metrics.aurc(score, wrong, weights), metrics.augrc(score, wrong, weights)
+    return np.stack([area, generalised, metrics.ece(probabilities, labels, weights)])
+
+
+def peer(probabilities, labels, index, n_boot):
+    """Return AURC, AUGRC and ECE (n_boot, 3) by torch-uncertainty, one resample after the other."""
+    rng = np.random.default_rng(0)
+    rows = [np.flatnonzero(index["identity"] == k) for k in range(CLUSTERS)]
+    p, y, found = torch.tensor(probabilities), torch.tensor(labels), []
+    for _ in range(n_boot):
+        drawn = np.concatenate([rows[k] for k in rng.integers(0, CLUSTERS, CLUSTERS)])
+        tools = AURC(), AUGRC(), CalibrationError(task="multiclass", num_classes=2, num_bins=metrics.BINS)
+        for tool in tools:
+            tool.update(p[drawn], y[drawn])
+        found.append([tool.compute().item() for tool in tools])
+    return np.array(found)
+
+
+def entries(small):
+    """Yield the entry, a thousand resamples of 20,000 items; the loop runs 20 of them and is scaled."""
+    n, n_boot, n_loop = (2000, 50, 2) if small else (20_000, 1000, 20)
+    rng = np.random.default_rng(0)
+    fake = rng.beta(2, 2, n)
+    probabilities, labels = np.stack([1 - fake, fake], 1), (rng.random(n) < fake).astype(int)
+    index = pd.DataFrame({"dataset": "a", "identity": np.arange(n) % CLUSTERS})
+    yield Entry(f"AURC, AUGRC, ECE: {n_boot} clustered resamples of {n} (peer timed on {n_loop}, scaled)",
+                lambda: ours(probabilities, labels, index, n_boot), "torch-uncertainty, loop",
+                lambda: peer(probabilities, labels, index, n_loop), 50, peer_units=n_loop / n_boot)  # fmt: skip

@@ -14,13 +14,10 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
-from deepfake_uncertainty.benchmark.generators import base, faceswap
+from deepfake_uncertainty.benchmark.generators import aligned, base, faceswap
+from deepfake_uncertainty.benchmark.generators.aligned import EYES, SIZE, alignments, template
 from deepfake_uncertainty.errors import InputError
 
-SIZE = 64
-ALIGNED = [33, 133, 362, 263, 168, 1, 61, 291, 152]  # points whose mean positions fix the aligned face
-EYES = ([33, 160, 158, 133, 153, 144], [362, 385, 387, 263, 373, 380])
-FRACTION = 0.8  # of the aligned square is the height from forehead to chin
 CODE, CELLS, SHADES = 16, 16, 8  # units of the code; sides of the grids of the flow and of the shading
 NAMED = 4  # the first units are taught mouth, eyes, pitch and yaw; the others are free
 NAMING, BENDING, RIDGE = 0.1, 0.05, 0.02
@@ -88,19 +85,6 @@ def distort(faces, generator):
     """Return the faces (N, 3, 64, 64) warped by a smooth random field of 5 x 5 knots, as the original trainer does."""
     knots = torch.randn(len(faces), 2, 5, 5, generator=generator) * 0.03
     return _sample(faces, nn.functional.interpolate(knots, size=(SIZE, SIZE), mode="bicubic", align_corners=True))
-
-
-def template(clip):
-    """Return the mean face (468, 2) of a clip, upright in the 64 x 64 aligned square."""
-    mean = base.mean_face(clip.landmarks)
-    height = np.linalg.norm(mean[10] - mean[152])
-    return (mean - mean[base.OVAL].mean(0)) * (FRACTION * SIZE / height) + SIZE / 2
-
-
-def alignments(clip):
-    """Return the (F, 2, 3) similarities from frame px to the 64 x 64 aligned face."""
-    goal = template(clip)
-    return np.stack([base.similarity(points[ALIGNED], goal[ALIGNED]) for points in clip.landmarks])
 
 
 def faces(clip, picked):
@@ -274,14 +258,4 @@ def generate(source, target, rng, network):
     if source.identity not in network.identities:
         raise InputError(f"identity {source.identity:03d} has no Deepfakes decoder; choose one of {network.identities}")
     decoded, maps = decode(network, target, source.identity), alignments(target)
-    softness = rng.uniform(0.06, 0.12)
-    frames, masks = target.frames.copy(), np.zeros(target.frames.shape[:3], bool)
-    for t in np.flatnonzero(target.found):
-        points, (height, width) = target.landmarks[t], frames.shape[1:3]
-        face = cv2.warpAffine(decoded[t], maps[t], (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-                              borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-        inside = faceswap.region(points, frames[t].shape) > 0
-        face = base.match_colour(face, target.frames[t], inside)
-        alpha = base.feather(inside, softness * np.linalg.norm(points[10] - points[152]))
-        frames[t], masks[t] = base.blend(face, target.frames[t], alpha)
-    return frames, masks
+    return aligned.paste(target, decoded, maps, faceswap.region, rng.uniform(0.06, 0.12))

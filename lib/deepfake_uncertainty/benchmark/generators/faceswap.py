@@ -24,6 +24,13 @@ def region(landmarks, shape):
     return base.polygon(outline + np.maximum(top - depth, 0)[:, None] * axis, shape)
 
 
+def nearest(source, target):
+    """Return for each frame of `target` the frame of `source` with a face of the most similar pose and expression, int (F,)."""
+    usable = np.flatnonzero(source.found)
+    wanted, offered = (base.pose_and_expression(clip.landmarks) * WEIGHTS for clip in (target, source))
+    return usable[base.retrieve(wanted, offered[usable])]
+
+
 def generate(source, target, rng):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with the face of `source`.
 
@@ -31,9 +38,7 @@ def generate(source, target, rng):
     the benchmark.
     """
     base.admit(source, target)
-    usable = np.flatnonzero(source.found)
-    features = [base.pose_and_expression(clip.landmarks) * WEIGHTS for clip in (target, source)]
-    chosen = usable[base.retrieve(features[0], features[1][usable])]
+    chosen = nearest(source, target)
     triangles = base.triangulate(base.mean_face(target.landmarks))
     softness = rng.uniform(0.05, 0.10)
     frames, masks = target.frames.copy(), np.zeros(target.frames.shape[:3], bool)

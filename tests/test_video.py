@@ -45,6 +45,51 @@ def test_encoding_is_deterministic_and_crf_orders_size(tmp_path):
     assert a == b and len(c) < len(a)
 
 
+def speech(seconds=2.0):
+    """A tone of 200 Hz and its overtone, swelling as syllables do, float32 at 16 kHz."""
+    t = np.arange(round(seconds * video.SOUND_RATE)) / video.SOUND_RATE
+    return np.float32((0.3 * np.sin(1256.6 * t) + 0.1 * np.sin(5026.5 * t)) * np.sin(9 * t) ** 2)
+
+
+def test_sound_comes_back_in_step_and_leaves_the_picture_and_the_bytes_alone(tmp_path):
+    frames, sound = clip(50), speech()
+    for name, given in (("mute", None), ("a", sound), ("b", sound)):
+        video.encode(tmp_path / f"{name}.mp4", frames, sound=given)
+    heard = video.sound(tmp_path / "a.mp4")
+    assert heard.dtype == np.float32 and abs(len(heard) - len(sound)) <= 1024
+    assert np.corrcoef(heard[: len(sound)], sound[: len(heard)])[0, 1] > 0.95
+    assert video.sound(tmp_path / "mute.mp4") is None
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    np.testing.assert_array_equal(video.decode(tmp_path / "a.mp4")[0], video.decode(tmp_path / "mute.mp4")[0])
+
+
+def test_sound_of_any_rate_and_layout_is_read_as_16_khz_mono(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        pictures = container.add_stream("libx264", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        track = container.add_stream("aac", rate=44100, layout="stereo")
+        for frame in clip(25):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(pictures.encode())
+        tone = np.float32(0.5 * np.sin(2 * np.pi * 300 * np.arange(44100) / 44100))
+        samples = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+        samples.sample_rate = 44100
+        container.mux(track.encode(samples))
+        container.mux(track.encode())
+    heard = video.sound(tmp_path / "a.mp4")
+    assert abs(len(heard) - 16000) < 1100
+    assert np.abs(np.fft.rfft(heard[2000:10000])).argmax() * 2 == 300
+
+
+def test_grey_frames_and_cheap_presets_keep_masks(tmp_path):
+    mask = np.random.default_rng(0).random((6, 8, 8)).repeat(8, 1).repeat(8, 2) > 0.5
+    for preset in ("medium", "veryfast"):
+        video.encode(tmp_path / "a.mp4", np.uint8(mask) * 255, crf=10, preset=preset)
+        frames, _ = video.decode(tmp_path / "a.mp4")
+        assert frames.shape == (6, 64, 64, 3)
+        np.testing.assert_array_equal(frames > 127, mask[..., None].repeat(3, -1))
+
+
 def test_one_frame_is_a_video(tmp_path):
     video.encode(tmp_path / "a.mp4", clip(1))
     frames, times = video.decode(tmp_path / "a.mp4")
@@ -110,7 +155,9 @@ def test_audio_only_file(tmp_path):
     [
         (clip(2)[:, :47], {}, "even"),
         (clip(2).astype(float), {}, "uint8"),
-        (clip(2)[..., 0], {}, "uint8"),
+        (clip(2)[..., :2], {}, "uint8"), (clip(2)[0, :, :, 0], {}, "uint8"),
+        (clip(2), {"sound": np.zeros((1, 9))}, "sound"), (clip(2), {"sound": np.full(9, 1.5)}, "sound"),
+        (clip(2), {"sound": np.full(9, np.nan)}, "sound"), (clip(2), {"sound": np.zeros(0)}, "sound"),
         (clip(2)[:0], {}, "F >= 1"),
         (clip(2), {"crf": 52}, "CRF"),
         (clip(2), {"fps": 0}, "rate"),

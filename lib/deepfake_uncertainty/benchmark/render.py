@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from deepfake_uncertainty.benchmark import camera, head, motion, skin
+from deepfake_uncertainty.benchmark import camera, head, motion, skin, voice
 from deepfake_uncertainty.benchmark.mesh import (
     CENTRE,
     chart,
@@ -25,28 +25,44 @@ OVERSAMPLE = 2  # Samples a pixel along each side, every other one of them taken
 
 class Clip(NamedTuple):
     """Frames uint8 (F, H, W, 3) RGB and `truth`: pulse (F,), heart_rate (bpm), landmarks (F, K, 2) px, landmark_names,
-    visible (F, K) bool, face_mask (F, H, W) bool, parameters (JSON-able)."""
+    visible (F, K) bool, face_mask (F, H, W) bool, expression (F, 5), sound float32 (S,) at 16 kHz,
+    parameters (JSON-able)."""
 
     frames: np.ndarray
     truth: dict
 
 
-def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
-    """Render person `number` of the world `seed` as a `Clip`; the same arguments give the same bytes.
+def _streams(number, seed):
+    if number < 0 or seed < 0:
+        raise InputError(f"person number={number} of world seed={seed}: give number, seed >= 0")
+    return {part: np.random.default_rng([seed, number, k]) for k, part in enumerate(PARTS)}
+
+
+def person(number, seed):
+    """Return person `number` of the world `seed`: a JSON-able dict of number, seed, tone, age, shape, speaker and looks.
 
     Skin tones are stratified: persons 6k to 6k + 5 have the tones 1 to 6 in a shuffled order. Raises InputError.
     """
+    rngs = _streams(number, seed)
+    tone = 1 + int(np.random.default_rng([seed, number // 6, 99]).permutation(6)[number % 6])
+    age = float(rngs["person"].triangular(18, 25, 78))
+    look, shape = skin.look(rngs["person"], tone, age), head.shape(rngs["person"], age)
+    # Beards and heavy brows are painted on masculine looks only: those get a male voice.
+    speaker = voice.speaker(rngs["speaker"], look["beard"] != "none" or look["brow"] > 0.9)
+    return dict(number=number, seed=seed, tone=tone, age=age, shape=shape, speaker=speaker._asdict(), **look)
+
+
+def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
+    """Render person `number` of the world `seed` as a `Clip`; the same arguments give the same bytes; or InputError."""
     if n_frames < 1 or size < 32 or fps <= 0 or number < 0 or seed < 0:
         raise InputError(
             f"render_clip(number={number}, seed={seed}, n_frames={n_frames}, fps={fps}, size={size}): "
             "give number, seed >= 0, n_frames >= 1, fps > 0 and size >= 32"
         )
-    rngs = {part: np.random.default_rng([seed, number, k]) for k, part in enumerate(PARTS)}
-    tone = 1 + int(np.random.default_rng([seed, number // 6, 99]).permutation(6)[number % 6])
-    age = float(rngs["person"].triangular(18, 25, 78))
-    person, shape = skin.look(rngs["person"], tone, age), head.shape(rngs["person"], age)
+    rngs, who = _streams(number, seed), person(number, seed)
     act = motion.perform(rngs["motion"], n_frames, fps)
-    stage = Stage(person, shape, rngs, size)
+    sound = voice.voice(act["expression"], fps, rngs["voice"], voice.Speaker(**who["speaker"]))
+    stage = Stage(who, who["shape"], rngs, size)
     frames = np.empty((n_frames, size, size, 3), np.uint8)
     masks = np.empty((n_frames, size, size), bool)
     points = np.empty((n_frames, len(head.LANDMARKS), 2), np.float32)
@@ -54,13 +70,13 @@ def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
     for k in range(n_frames):
         linear, masks[k], points[k], visible[k] = stage.shoot(act, k)
         frames[k] = camera.expose(rngs["noise"], linear, stage.lens)
-    parameters = dict(number=number, seed=seed, tone=tone, age=age, fps=float(fps), size=size, shape=shape, **person)
     truth = dict(pulse=act["pulse"], heart_rate=act["heart_rate"], landmarks=points, visible=visible,
-                 landmark_names=list(head.LANDMARKS), face_mask=masks, parameters=parameters)  # fmt: skip
+                 landmark_names=list(head.LANDMARKS), face_mask=masks, expression=act["expression"], sound=sound,
+                 parameters=dict(who, fps=float(fps), size=size))  # fmt: skip
     return Clip(frames, truth)
 
 
-PARTS = ("person", "paint", "motion", "scene", "noise")
+PARTS = ("person", "paint", "motion", "scene", "noise", "speaker", "voice")
 
 
 class Stage:

@@ -1,4 +1,4 @@
-"""H.264 files to RGB frames and back, through PyAV, on one thread so that a rerun gives the same bytes."""
+"""H.264 files to RGB frames and sound and back, through PyAV, on one thread so that a rerun gives the same bytes."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ from deepfake_uncertainty.errors import InputError
 
 # Containers may declare a frame or two more than their edit list plays; more than this are missing.
 DECLARED_SLACK = 2
+SOUND_RATE = 16000  # Hz
 
 
 def _open(path):
@@ -107,25 +108,60 @@ def decode(path, max_frames=None):
     return np.stack(frames), np.array(times, np.float64)
 
 
-def encode(path, frames, fps=25.0, crf=23):
-    """Write frames uint8 (F, H, W, 3) RGB, even H and W, as H.264 (yuv420p, constant rate factor 0..51) to an MP4 file.
+def sound(path):
+    """Return the sound of a video as float32 (S,) mono in [-1, 1] at 16 kHz, None when it has no sound track.
 
-    Raises InputError for other shapes or values; the file is written whole or not at all.
+    Raises InputError as `stream_frames` does.
     """
-    frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
-        raise InputError(f"cannot encode {frames.dtype} {frames.shape} to {path}: give uint8 (F, H, W, 3), F >= 1")
+    container, _ = _open(path)
+    with container:
+        if not container.streams.audio:
+            return None
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=SOUND_RATE)
+        try:
+            pieces = [piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
+            pieces += resampler.resample(None)
+        except av.FFmpegError as error:
+            raise InputError(f"the sound of {path} is corrupt ({error.strerror}): replace the file") from error
+    if not pieces:
+        raise InputError(f"{path} has a sound track without a sample: replace the file")
+    return np.clip(np.concatenate([piece.to_ndarray()[0] for piece in pieces]), -1, 1)
+
+
+def _check(path, frames, fps, crf, sound):
+    if frames.ndim < 3 or frames.shape[3:] not in ((), (3,)) or frames.dtype != np.uint8 or not len(frames):
+        raise InputError(f"cannot encode {frames.dtype} {frames.shape} to {path}: give uint8 (F, H, W[, 3]), F >= 1")
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise InputError(f"cannot encode {width} x {height} to {path}: yuv420p needs an even width and height")
     if not (np.isfinite(fps) and fps > 0) or not 0 <= crf <= 51:
         raise InputError(f"cannot encode {path} at {fps} frames/s, CRF {crf}: give a rate above 0, a CRF of 0 to 51")
+    if sound is not None and (sound.ndim != 1 or not len(sound) or not np.abs(sound).max() <= 1):
+        raise InputError(f"cannot encode sound {sound.shape} to {path}: give (S,) in [-1, 1], S >= 1")
+
+
+def encode(path, frames, fps=25.0, crf=23, sound=None, preset="medium"):
+    """Write uint8 RGB (F, H, W, 3) or grey (F, H, W) frames, even H and W, as H.264 (constant rate factor 0..51) to MP4.
+
+    `sound` float32 (S,) in [-1, 1] at 16 kHz goes beside the picture as AAC. `preset` is x264's: 'ultrafast' for what is
+    simple, as masks are. Raises InputError for other shapes or values; the file is written whole or not at all.
+    """
+    frames, sound = np.asarray(frames), None if sound is None else np.asarray(sound, np.float32)
+    _check(path, frames, fps, crf, sound)
+    given, stored = ("rgb24", "yuv420p") if frames.ndim == 4 else ("gray", "gray")
     with files.whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        options = {"crf": str(crf), "preset": "medium"}
+        options = {"crf": str(crf), "preset": preset}
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], stored
         stream.codec_context.thread_count = 1
+        # Every stream must be known before the first packet is written.
+        track = None if sound is None else container.add_stream("aac", rate=SOUND_RATE, layout="mono")
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+        if track is not None:
+            samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = SOUND_RATE, 0
+            container.mux(track.encode(samples))
+            container.mux(track.encode())

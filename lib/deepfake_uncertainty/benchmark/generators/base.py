@@ -25,16 +25,20 @@ STABLE = [33, 133, 362, 263, 168, 6, 197, 195, 5, 1, 98, 327, 70, 300, 105, 334,
 
 @dataclass(frozen=True)
 class Footage:
-    """A clip as a generator sees it: frames uint8 (F, H, W, 3), landmarks float32 (F, 468, 2) px, found bool (F,)."""
+    """A clip as a generator sees it: frames uint8 (F, H, W, 3), landmarks float32 (F, 468, 2) px, found bool (F,).
+
+    `sound` is float32 (S,) at 16 kHz in [-1, 1], None where the data set has none.
+    """
 
     identity: int
     frames: np.ndarray
     landmarks: np.ndarray
     found: np.ndarray
     truth: Path  # the benchmark's truth file of this clip
+    sound: np.ndarray | None = None
 
 
-def footage(identity, frames, landmarks, found, truth):
+def footage(identity, frames, landmarks, found, truth, sound=None):
     """Return a Footage with gaps filled and jitter smoothed (1 frame); raises InputError when no face was found."""
     if not found.any():
         raise InputError(f"clip {identity:03d}: no face found in {len(frames)} frames; use another seed")
@@ -44,7 +48,7 @@ def footage(identity, frames, landmarks, found, truth):
     nearer_left = np.abs(times - where[left]) < np.abs(times - where[right])
     filled = np.asarray(landmarks, np.float32)[np.where(nearer_left, where[left], where[right])]
     smooth = gaussian_filter1d(filled, 1.0, axis=0, mode="nearest")
-    return Footage(identity, frames, smooth, np.asarray(found, bool), Path(truth))
+    return Footage(identity, frames, smooth, np.asarray(found, bool), Path(truth), sound)
 
 
 def admit(*clips):

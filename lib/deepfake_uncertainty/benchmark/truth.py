@@ -12,6 +12,10 @@ from deepfake_uncertainty.datasets import tracks
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.signals import ppg
 
+# Landmarks that the renderer's head and MediaPipe's mesh both have; the outer eye corners come first.
+MESH = {"eye_outer_left": 33, "eye_outer_right": 263, "eye_inner_left": 133, "eye_inner_right": 362, "nose_tip": 4,
+        "mouth_left": 61, "mouth_right": 291, "upper_lip": 0, "lower_lip": 17, "chin": 152}  # fmt: skip
+
 
 def load(root, identity):
     """Return the truth of a real clip: arrays (pulse, landmarks, …) and the renderer's parameters under 'parameters'.
@@ -60,6 +64,30 @@ def pulse(index, root):
                      "coherence": coherence(wave, known["pulse"][: len(wave)], fps)})  # fmt: skip
     found = pd.DataFrame(rows)
     return found.assign(chance_bpm=pd.concat([chance(part) for _, part in found.groupby("generator")]))
+
+
+def landmarks(index, root):
+    """Return a frame, one row a frame of the real videos of `index`: key, identity, tone, yaw (degrees), error.
+
+    `error` is the mean distance of found from true landmarks, in distances of the outer eye corners; how the two meshes
+    differ on average (a constant a landmark) is taken out first. True landmarks that are out of sight do not count.
+    """
+    rows = []
+    for row in tqdm(index[index["generator"].eq("real")].itertuples(index=False), desc="landmarks", unit="video"):
+        known, track = load(root, row.target), tracks.load(row.path)
+        names = [str(name) for name in known["landmark_names"]]
+        picked = [names.index(name) for name in MESH]
+        count = min(len(track.landmarks), len(known["landmarks"]))
+        true, seen = known["landmarks"][:count, picked], known["visible"][:count, picked]
+        width = np.linalg.norm(true[:, 0] - true[:, 1], axis=-1).mean()
+        offset = np.where(seen[..., None], (track.landmarks[:count, list(MESH.values())] - true) / width, np.nan)
+        rows.append(pd.DataFrame({"dataset": row.dataset, "generator": row.generator, "video": row.video,
+                                  "identity": row.identity, "tone": known["parameters"]["tone"],
+                                  "yaw": np.degrees(known["pose"][:count, 0])}).assign(offset=list(offset)))  # fmt: skip
+    found = pd.concat(rows, ignore_index=True)
+    offset = np.stack(found.pop("offset"))
+    distance = np.linalg.norm(offset - np.nanmedian(offset, axis=0), axis=-1)
+    return found.assign(error=np.nanmean(distance, axis=1))
 
 
 def chance(found):

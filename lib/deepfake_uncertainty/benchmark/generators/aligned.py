@@ -16,11 +16,13 @@ FRACTION = 0.8  # of the aligned square is the height from forehead to chin
 
 
 class Aligned(NamedTuple):
-    """A clip's faces uint8 (F, 64, 64, 3), landmarks float32 (F, 468, 2) in them, maps (F, 2, 3) from frame px to them."""
+    """A clip's faces uint8 (F, 64, 64, 3), landmarks float32 (F, 468, 2) in them, maps (F, 2, 3) from frame px to them, and
+    its sound float32 (S,) at 16 kHz, if it has one."""
 
     faces: np.ndarray
     points: np.ndarray
     maps: np.ndarray
+    sound: np.ndarray | None = None
 
 
 def template(clip):
@@ -42,7 +44,7 @@ def align(clip):
     faces = [cv2.warpAffine(frame, m, (SIZE, SIZE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
              for frame, m in zip(clip.frames, maps, strict=True)]  # fmt: skip
     points = np.stack([base.apply(m, p) for m, p in zip(maps, clip.landmarks, strict=True)])
-    return Aligned(np.stack(faces), points.astype(np.float32), maps)
+    return Aligned(np.stack(faces), points.astype(np.float32), maps, clip.sound)
 
 
 def region(points):

@@ -111,7 +111,7 @@ def people(count=PEOPLE, frames=FRAMES):
     for number in range(count):
         clip = render.render_clip(number, WORLD, n_frames=frames)
         landmarks, found, _ = mesh.track(clip.frames)
-        clips.append(aligned.align(base.footage(number, clip.frames, landmarks, found, Path())))
+        clips.append(aligned.align(base.footage(number, clip.frames, landmarks, found, Path(), clip.truth["sound"])))
     return clips
 
 
@@ -124,7 +124,7 @@ def guides():
 def descend(network, step, steps, seed, rate=2e-3):
     """Minimise `step(generator) -> loss` over `network` by AdamW, one cycle of `rate`; return seconds and last mean loss."""
     generator = np.random.default_rng(seed)
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, rate, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     start, losses = time.monotonic(), []

@@ -1,0 +1,80 @@
+"""What a generator leaves behind: where it painted, how much it changed inside and outside of that, and its spectrum."""
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from deepfake_uncertainty.datasets import tracks, video
+from deepfake_uncertainty.errors import InputError
+
+KEY = ["dataset", "generator", "video", "identity", "split"]
+RADII = 24  # rings of the spectrum, from 0 to half a cycle a pixel
+
+
+def psnr(one, other, where):
+    """Return the peak signal-to-noise ratio in dB of frames uint8 (F, H, W, 3) at the pixels `where` (F, H, W); inf if equal."""
+    error = (one.astype(np.float32) - other)[where]
+    if not error.size:
+        return float("nan")
+    with np.errstate(divide="ignore"):
+        return float(20 * np.log10(255) - 10 * np.log10(np.square(error, dtype=np.float64).mean()))
+
+
+def read(fake, real, frames=24):
+    """Return (fake, target) frames uint8 (F, H, W, 3) and the bool mask (F, H, W) of the pixels that the generator painted.
+
+    `fake` and `real` are rows of an index: of a fake and of its target's real clip. Raises InputError without a mask.
+    """
+    if not fake.mask_path:
+        raise InputError(f"{fake.path} has no mask: only fakes of a set that ships masks can be compared")
+    painted = video.decode(fake.mask_path, frames)[0][..., 0] > 127
+    ours, theirs = (video.decode(row.path, frames)[0] for row in (fake, real))
+    count = min(len(painted), len(ours), len(theirs))
+    return ours[:count], theirs[:count], painted[:count]
+
+
+def table(index, frames=24):
+    """Return a frame, one row a fake with a mask: its key, coverage (share of the frame painted), outside_db (PSNR with the
+    target's own clip outside the mask, dB) and inside (mean absolute difference inside it, grey levels of 255)."""
+    real = {(row.dataset, row.target): row for row in index.itertuples(index=False) if row.generator == "real"}
+    fakes = [row for row in index.itertuples(index=False) if row.mask_path]
+    rows = []
+    for row in tqdm(fakes, desc="residue", unit="video"):
+        ours, theirs, painted = read(row, real[row.dataset, row.target], frames)
+        change = np.abs(ours.astype(np.float32) - theirs).mean(-1)
+        rows.append({name: getattr(row, name) for name in KEY}
+                    | {"coverage": painted.mean(), "outside_db": psnr(ours, theirs, ~painted),
+                       "inside": change[painted].mean() if painted.any() else np.nan})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def radial_spectrum(crops):
+    """Return the mean power (24,) of grey crops (N, S, S) over rings of spatial frequency, in squared grey levels.
+
+    A Hann window keeps the borders out; ring k is centred at (k + 1/2) / 48 cycles a pixel.
+    """
+    side = crops.shape[-1]
+    window = np.hanning(side)[:, None] * np.hanning(side)
+    grey = crops - crops.mean((1, 2), keepdims=True)
+    power = (np.abs(np.fft.fft2(grey * window)) ** 2).mean(0) / np.square(window).sum()
+    frequency = np.fft.fftfreq(side)
+    ring = (np.hypot(frequency[:, None], frequency) * 2 * RADII).astype(int).ravel()
+    inside = ring < RADII
+    return np.bincount(ring[inside], power.ravel()[inside], RADII) / np.bincount(ring[inside], minlength=RADII)
+
+
+def spectra(index, frames=8):
+    """Return a frame, one row a video whose face can be tracked: its key and the power (dB) of its face at each frequency.
+
+    Columns of the spectrum are named by their frequency in cycles a pixel of the 96 x 96 crop.
+    """
+    names, rows = [f"{(k + 0.5) / (2 * RADII):.3f}" for k in range(RADII)], []
+    for row in tqdm(index.itertuples(index=False), total=len(index), desc="spectra", unit="video"):
+        try:
+            crops = tracks.load(row.path).crops
+        except InputError:
+            continue  # it is listed where the detectors' inputs are made
+        grey = np.asarray(crops[:: max(1, len(crops) // frames)]).mean(-1)
+        power = 10 * np.log10(radial_spectrum(grey) + 1e-9)
+        rows.append({name: getattr(row, name) for name in KEY} | dict(zip(names, power, strict=True)))
+    return pd.DataFrame(rows)

@@ -1,1 +1,1 @@
-"""SynthFF: a face-forgery benchmark that the project renders itself, in the FaceForensics++ layout."""
+"""SynthFF and SynthAV: face-forgery benchmarks that the project renders itself, in the FaceForensics++ and FakeAVCeleb layouts."""

@@ -1,1 +1,1 @@
-"""SynthFF and SynthAV: face-forgery benchmarks that the project renders itself, in the FaceForensics++ and FakeAVCeleb layouts."""
+"""SynthFF and SynthAV: a face-forgery benchmark that the project renders itself, in real data sets' layouts."""

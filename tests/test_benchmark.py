@@ -1,6 +1,5 @@
-"""The embedded benchmark: warps, retrieval, splits, what generators may touch, and a build in miniature."""
+"""The embedded benchmark's generators: warps, retrieval, and what they may touch."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_uncertainty.benchmark import build
 from deepfake_uncertainty.benchmark.generators import base, deepfakes, face2face, faceswap
 from deepfake_uncertainty.errors import InputError
 
@@ -165,47 +163,3 @@ def test_deepfakes_training_repeats_itself_and_says_when_it_failed(pair, monkeyp
 def test_normalised_landmarks_do_not_move_with_the_head():
     still, _ = face2face.normalise(mesh(np.random.default_rng(1), opening=1))
     np.testing.assert_allclose(still.std(0), 0, atol=1e-3)
-
-
-@given(number=st.integers(0, 500), identities=st.integers(3, 60))
-@settings(max_examples=40, deadline=None)
-def test_partners_and_fakes_stay_inside_a_split(number, identities):
-    assert build.split_of(number) == build.split_of(number ^ 1)
-    jobs = build.jobs_of(build.FAMILIES, 2 * identities)
-    assert set(jobs) == {(f, a ^ b, a) for f in build.FAMILIES for a in range(2 * identities) for b in (1,)}
-
-
-def test_split_shares_and_job_count():
-    assert [len(build.members(split, 20)) for split in ("train", "val", "test")] == [10, 4, 6]
-    assert {build.split_of(number) for number in range(6)} == {"train", "val", "test"}
-    assert len(set(build.jobs_of(build.FAMILIES, 20))) == 60
-
-
-def test_build_refuses_bad_input_and_other_peoples_folders(tmp_path):
-    for wrong in ({"identities": 5}, {"identities": 4}, {"identities": 6, "n_frames": 3}):
-        with pytest.raises(InputError, match="even number"):
-            build.build(tmp_path / "new", **wrong)
-    with pytest.raises(InputError, match="unknown generator"):
-        build.build(tmp_path / "new", 6, families=("GAN",))
-    (tmp_path / "precious.mp4").write_text("mine")
-    with pytest.raises(InputError, match="synthff"):
-        build.build(tmp_path, 6)
-    assert (tmp_path / "precious.mp4").exists() and not (tmp_path / "new").exists()
-
-
-def test_a_small_build_is_whole_resumes_and_keeps_its_stamp(tmp_path):
-    options = dict(identities=6, n_frames=16, jobs=1, families=("Deepfakes", "FaceSwap"), steps=80, progress=False)
-    root = build.build(tmp_path / "ff", **options)
-    lists = {split: json.loads((root / f"{split}.json").read_text()) for split in ("train", "val", "test")}
-    assert lists == {"train": [["000", "001"]], "test": [["002", "003"]], "val": [["004", "005"]]}
-    clips = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.mp4"))
-    assert len(clips) == 6 * 5 and "manipulated_sequences/FaceSwap/masks/videos/000_001.mp4" in clips
-    assert json.loads((root / build.STAMP).read_text())["complete"] and not (root / build.MASTERS).exists()
-    card = json.loads((root / "generators/Deepfakes_val.json").read_text())
-    assert card["identities"] == [4, 5] and card["loss"] < deepfakes.LEARNT * card["mean_face_loss"]
-    lost = root / "manipulated_sequences/FaceSwap/c23/videos/004_005.mp4"
-    kept, before = build.real_path(root, 4), lost.read_bytes()
-    written = kept.stat().st_mtime_ns
-    lost.unlink()
-    build.build(root, **options)
-    assert lost.read_bytes() == before and kept.stat().st_mtime_ns == written

@@ -6,31 +6,32 @@ import pytest
 import yaml
 
 from deepfake_uncertainty import notebook, paths
-from deepfake_uncertainty.benchmark.stamp import STAMP, read_stamp
+from deepfake_uncertainty.benchmark.stamp import STAMPS, read_stamp
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import profiles
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.delenv(profiles.GIVEN, raising=False)
+    for name in (profiles.GIVEN, profiles.GIVEN_AV):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    root = tmp_path / "quick" / "SynthFF"
-    root.mkdir(parents=True)
-    return root
+    for dataset in STAMPS:
+        (tmp_path / "quick" / dataset).mkdir(parents=True)
+    stamp(tmp_path / "quick" / "SynthAV", "SynthAV")
+    return tmp_path / "quick" / "SynthFF"
 
 
-def stamp(root, complete=True, **other):
-    size = profiles.get("quick")
-    wanted = {"identities": size.identities, "n_frames": size.frames, "seed": size.seed, "crf": 23} | other
-    (root / STAMP).write_text(json.dumps({"parameters": wanted, "complete": complete}))
+def stamp(root, dataset="SynthFF", complete=True, **other):
+    wanted = profiles.get("quick").benchmark(dataset) | {"steps": 700} | other
+    (root / STAMPS[dataset]).write_text(json.dumps({"parameters": wanted, "complete": complete}))
 
 
 def test_a_benchmark_is_built_when_it_is_whole_and_of_the_profiles_size(root):
     assert not profiles.built("quick")
     stamp(root)
     assert profiles.built("quick") and not profiles.built("full")
-    for damage in (dict(complete=False), dict(identities=6), dict(n_frames=16), dict(seed=1)):
+    for damage in (dict(complete=False), dict(identities=6), dict(n_frames=16), dict(seed=1), dict(compressions=["c0"])):
         stamp(root, **damage)
         assert not profiles.built("quick")
         with pytest.raises(InputError, match="is not built, or not to its end: run .* build --profile quick"):
@@ -39,8 +40,28 @@ def test_a_benchmark_is_built_when_it_is_whole_and_of_the_profiles_size(root):
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
 def test_a_damaged_stamp_counts_as_none(root, text):
-    (root / STAMP).write_text(text)
+    (root / STAMPS["SynthFF"]).write_text(text)
     assert read_stamp(root) == {} and not profiles.built("quick")
+
+
+def test_a_benchmark_is_built_when_both_its_sets_are(root):
+    stamp(root)
+    other = root.with_name("SynthAV")
+    for damage in (dict(complete=False), dict(identities=60)):
+        stamp(other, "SynthAV", **damage)
+        assert not profiles.built("quick")
+    (other / STAMPS["SynthAV"]).unlink()
+    assert not profiles.built("quick")
+
+
+def test_each_data_set_has_its_root(root, monkeypatch):
+    assert profiles.root("quick") == root and profiles.root("quick", "SynthAV") == root.with_name("SynthAV")
+    with pytest.raises(InputError, match="unknown data set 'DFDC'"):
+        profiles.root("quick", "DFDC")
+    with pytest.raises(InputError, match=f"set {profiles.GIVEN_AV} to the root of FakeAVCeleb"):
+        profiles.root("paper", "SynthAV")
+    monkeypatch.setenv(profiles.GIVEN_AV, str(root))
+    assert profiles.root("paper", "SynthAV") == root
 
 
 def test_a_given_root_is_known_by_its_names_sizes_and_dates(root, monkeypatch):

@@ -12,14 +12,16 @@ from deepfake_uncertainty.errors import InputError
 
 
 def _build(options):
-    from deepfake_uncertainty.benchmark.build import build
+    from deepfake_uncertainty.benchmark import build, synthav, synthff
     from deepfake_uncertainty.study import profiles
 
     profile = profiles.get(options.profile)
     if not profile.identities:
         raise InputError(f"profile {profile.name} reads real data, there is nothing to build: use quick or full")
-    root = build(profiles.root(options.profile), profile.identities, profile.frames, profile.seed, jobs=options.jobs)
-    print(f"SynthFF: {profile.identities} identities in {os.path.relpath(root)}")
+    for plan in (synthff.SynthFF, synthav.SynthAV):
+        size = profile.benchmark(plan.DATASET)
+        root = build.build(plan(profiles.root(profile.name, plan.DATASET), **size), options.jobs)
+        print(f"{plan.DATASET}: {size['identities']} identities in {os.path.relpath(root)}")
 
 
 def _tell_skipped(skipped):
@@ -105,7 +107,7 @@ def parser():
     """Return the argument parser."""
     top = _Parser(prog="python -m deepfake_uncertainty", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="render the embedded benchmark, SynthFF")
+    build = commands.add_parser("build", help="render the embedded benchmark, SynthFF and SynthAV")
     build.set_defaults(run=_build)
     check = commands.add_parser("check", help="count the videos of the data and name those that cannot be used")
     check.set_defaults(run=_check)

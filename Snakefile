@@ -16,6 +16,8 @@ THREADS = {"resnet18": 2}  # as its recipe says
 KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
 NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
 RUNS = f".cache/runs/{PROFILE}"
+# Notebook 00 asks which generator made a video, of the embedded data sets only.
+SOURCES = [f"{RUNS}/sources.done"] if KNOWN else []
 BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
 
 RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
@@ -50,6 +52,7 @@ rule all:
 rule trainings:
     input:
         expand(f"{RUNS}/{{detector}}-{{method}}.done", detector=DETECTORS, method=METHODS),
+        SOURCES,
 
 
 rule benchmark:
@@ -92,6 +95,19 @@ rule train:
     threads: lambda wildcards: THREADS.get(wildcards.detector, 1)
     shell:
         "python -m deepfake_uncertainty train {wildcards.detector} {wildcards.method} --profile {PROFILE}"
+
+
+rule train_sources:
+    input:
+        rules.tracks.output,
+    output:
+        touch(f"{RUNS}/sources.done"),
+    params:
+        code=LEARNING,
+        data=DATA,
+    threads: 2
+    shell:
+        "python -m deepfake_uncertainty train resnet18 deterministic --task sources --profile {PROFILE}"
 
 
 rule run_notebook:

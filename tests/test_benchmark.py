@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_uncertainty.benchmark.generators import base, deepfakes, face2face, faceswap
+from deepfake_uncertainty.benchmark.generators import aligned, base, deepfakes, face2face, learned, registry, texture, wav2lip
 from deepfake_uncertainty.errors import InputError
 
 
@@ -22,7 +22,7 @@ def mesh(rng, frames=12, opening=0.0):
     points[base.OVAL] = 32 + np.stack([20 * np.cos(angle), 26 * np.sin(angle)], 1)
     angle = np.linspace(0, 2 * np.pi, len(base.LIPS), endpoint=False) + np.pi
     points[base.LIPS] = [32, 45] + np.stack([7 * np.cos(angle), 3 * np.sin(angle)], 1)
-    for eye, x in zip(deepfakes.EYES, (24, 40), strict=True):
+    for eye, x in zip(aligned.EYES, (24, 40), strict=True):
         points[eye] = [x, 26] + np.array([[-4, 0], [-2, -2], [2, -2], [4, 0], [2, 2], [-2, 2]])
     points[base.BROWS] = np.stack([np.linspace(18, 46, 10), np.full(10, 20.0)], 1)
     points[13], points[14] = [32, 44.5], [32, 45.5]
@@ -36,7 +36,7 @@ def drawn(landmarks, skin):
     frames = np.full((len(landmarks), 64, 64, 3), 90.0)
     for frame, points in zip(frames, landmarks, strict=True):
         mouth = points[[61, 13, 291, 14]]
-        for part, colour in ((points[base.OVAL], skin), *((points[eye], 40) for eye in deepfakes.EYES), (mouth, 10)):
+        for part, colour in ((points[base.OVAL], skin), *((points[eye], 40) for eye in aligned.EYES), (mouth, 10)):
             frame[base.polygon(part, frame.shape) > 0] = colour
     return np.uint8(frames)
 
@@ -50,7 +50,8 @@ def pair(tmp_path):
         truth.parent.mkdir(exist_ok=True)
         truth.write_text("{}")
         landmarks = mesh(rng, 24, opening=4 + 4 * np.sin(np.arange(24) / (3 - identity)))
-        clips.append(base.footage(identity, drawn(landmarks, skin), landmarks, np.arange(24) != 3, truth))
+        sound = rng.uniform(-0.1, 0.1, 24 * 640).astype(np.float32)
+        clips.append(base.footage(identity, drawn(landmarks, skin), landmarks, np.arange(24) != 3, truth, sound))
     return clips
 
 
@@ -113,31 +114,32 @@ def test_match_colour_gives_the_reference_mean():
     assert np.abs(base.match_colour(dark, light, everywhere).mean((0, 1)) - light.mean((0, 1))).max() < 1.5
 
 
-def fakes(pair, network):
-    rng = np.random.default_rng
-    yield faceswap.generate(*pair, rng(0))
-    yield face2face.generate(*pair, rng(0))
-    yield deepfakes.generate(*pair, rng(0), network)
+@pytest.mark.parametrize("family", [*registry.FF, *registry.AV])
+def test_generators_change_only_what_the_mask_says_and_repeat_themselves(family, pair, learnt):
+    network = learnt[0] if family == "Deepfakes" else None
+    (frames, mask), (again, _) = (registry.generate(family, *pair, np.random.default_rng(0), network) for _ in range(2))
+    assert frames.shape == pair[1].frames.shape and mask.shape == frames.shape[:3]
+    changed = (frames != pair[1].frames).any(-1)
+    assert changed.any() and not changed[~mask].any()
+    assert not mask[3].any(), "a frame without a face stays as it is"
+    np.testing.assert_array_equal(frames, again)
 
 
-def test_generators_change_only_what_the_mask_says_and_repeat_themselves(pair, learnt):
-    for (frames, mask), (again, _) in zip(fakes(pair, learnt[0]), fakes(pair, learnt[0]), strict=True):
-        assert frames.shape == pair[1].frames.shape and mask.shape == frames.shape[:3]
-        changed = (frames != pair[1].frames).any(-1)
-        assert changed.any() and not changed[~mask].any()
-        assert not mask[3].any(), "a frame without a face stays as it is"
-        np.testing.assert_array_equal(frames, again)
-
-
-def test_generators_refuse_clips_without_truth_and_strangers(pair, learnt):
-    network, _ = learnt
-    stranger = replace(pair[1], identity=7)
-    with pytest.raises(InputError, match="no Deepfakes decoder"):
-        deepfakes.generate(stranger, pair[0], np.random.default_rng(0), network)
+@pytest.mark.parametrize("family", [*registry.FF, *registry.AV])
+def test_generators_refuse_clips_without_truth(family, pair, learnt):
     pair[0].truth.unlink()
-    for generate, extra in ((faceswap.generate, ()), (face2face.generate, ()), (deepfakes.generate, (network,))):
-        with pytest.raises(InputError, match="own clips only"):
-            generate(*pair, np.random.default_rng(0), *extra)
+    with pytest.raises(InputError, match="own clips only"):
+        registry.generate(family, *pair, np.random.default_rng(0), learnt[0])
+
+
+def test_generators_refuse_strangers_silence_and_unknown_names(pair, learnt):
+    with pytest.raises(InputError, match="no Deepfakes decoder"):
+        deepfakes.generate(replace(pair[1], identity=7), pair[0], np.random.default_rng(0), learnt[0])
+    with pytest.raises(InputError, match="has no sound"):
+        registry.generate("wav2lip", replace(pair[0], sound=None), pair[1], np.random.default_rng(0))
+    with pytest.raises(InputError, match="unknown generator 'magic'"):
+        registry.generate("fsgan-magic", *pair, np.random.default_rng(0))
+    pair[0].truth.unlink()
     with pytest.raises(InputError, match="own clips only"):
         deepfakes.train(pair, seed=0, steps=1)
 
@@ -163,3 +165,59 @@ def test_deepfakes_training_repeats_itself_and_says_when_it_failed(pair, monkeyp
 def test_normalised_landmarks_do_not_move_with_the_head():
     still, _ = face2face.normalise(mesh(np.random.default_rng(1), opening=1))
     np.testing.assert_allclose(still.std(0), 0, atol=1e-3)
+
+
+def test_shipped_weights_are_small_and_have_cards():
+    found = sorted(learned.WEIGHTS.glob("*.safetensors"))
+    assert len(found) == 5
+    sizes = [path.stat().st_size for path in found]
+    assert max(sizes) < 2e6 and sum(sizes) < 12e6
+    for path in found:
+        card = learned.card(path.stem)
+        assert {"identities", "frames", "steps", "seconds", "loss", "loss_before", "seed", "world"} <= set(card)
+        assert card["loss"] < 0.5 * card["loss_before"] and card["seconds"] < 600
+
+
+def test_missing_or_foreign_weights_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(learned, "WEIGHTS", tmp_path)
+    with pytest.raises(InputError, match="missing or does not fit"):
+        learned.load("wav2lip", wav2lip.Network())
+    (tmp_path / "wav2lip.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="missing or does not fit"):
+        learned.load("wav2lip", wav2lip.Network())
+
+
+def test_a_texture_sampled_where_it_was_unwrapped_is_the_face(pair):
+    clip = aligned.align(pair[0])
+    chart = clip.points[8]
+    sheet = texture.unwrap(clip, [8], chart)[0]
+    face, covered = texture.sample(sheet, chart, clip.points[8])
+    assert covered.mean() > 0.3
+    assert np.abs(face[covered].astype(int) - clip.faces[8][covered]).mean() < 3
+
+
+def test_alignment_is_undone_by_pasting(pair):
+    clip = aligned.align(pair[1])
+    frames, mask = aligned.paste(pair[1], clip.faces, clip.maps, None, 0.1)
+    inside = mask & (np.indices(mask.shape[1:]).min(0) > 12)
+    assert np.abs(frames.astype(int) - pair[1].frames)[inside].mean() < 12
+
+
+def test_relighting_brings_the_mean_inside_to_the_target():
+    faces, like = torch.rand(2, 3, 64, 64), 0.5 * torch.rand(2, 3, 64, 64)
+    where = torch.zeros(2, 1, 64, 64)
+    where[..., 16:48, 16:48] = 1
+    lit = learned.relight(faces, like, where)
+    torch.testing.assert_close(lit[..., 16:48, 16:48].mean((2, 3)), like[..., 16:48, 16:48].mean((2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_small_training_learns_and_repeats_itself():
+    def run():
+        torch.manual_seed(0)
+        network = learned.UNet(3, 3, widths=(4, 8))
+        batch = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        return network, learned.descend(network, lambda rng: (network(batch) - batch).abs().mean(), 40, 0)[1]
+
+    (one, loss), (two, _) = run(), run()
+    assert loss < 0.3
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))

@@ -30,33 +30,36 @@ def _tell_skipped(skipped):
 
 
 def _check(options):
-    from deepfake_uncertainty.datasets import faceforensics
+    from deepfake_uncertainty.datasets import leakage
     from deepfake_uncertainty.study import profiles
 
-    index, absent = profiles.videos(options.profile)
-    faceforensics.check_leakage(index)
+    index, absent = profiles.all_videos(options.profile)
+    leakage.check_leakage(index)
     _tell_skipped(absent.itertuples(index=False, name=None))
-    print(index.pivot_table(index="generator", columns="split", values="video", aggfunc="count", fill_value=0).to_string())
-    print(f"{len(index)} videos of {index['dataset'].iloc[0]}; {len(absent)} skipped")
+    by = ["dataset", "generator"]
+    print(index.pivot_table(index=by, columns="split", values="video", aggfunc="count", fill_value=0, sort=False).to_string())
+    print(f"{len(index)} videos of {', '.join(index['dataset'].unique())}; {len(absent)} skipped")
 
 
 def _track(options):
     from deepfake_uncertainty.datasets import tracks
     from deepfake_uncertainty.study import profiles
 
-    index, absent = profiles.videos(options.profile)
+    index, absent = profiles.all_videos(options.profile)
     skipped = [*absent.itertuples(index=False, name=None), *tracks.load_all(index["path"], options.jobs)]
     _tell_skipped(skipped)
     print(f"face tracks of {len(index) + len(absent)} videos; {len(skipped)} skipped")
 
 
 def _train(options):
-    from deepfake_uncertainty.study import predict, profiles
+    from deepfake_uncertainty.study import predict, profiles, sources
 
     predict.check(options.detector, options.method)
     profile = profiles.get(options.profile)
-    index, absent = profiles.videos(options.profile)
-    samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples)
+    telling = options.task == "sources"
+    index, absent = (profiles.all_videos if telling else profiles.videos)(options.profile)
+    settings = sources.settings(index) if telling else None
+    samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples, settings=settings)
     skipped = [*absent.itertuples(index=False, name=None), *samples.index.attrs["skipped"]]
     _tell_skipped(skipped)
     count, rows = samples.probabilities.shape[:2]
@@ -118,6 +121,7 @@ def parser():
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
     train.add_argument("method")
+    train.add_argument("--task", choices=("binary", "sources"), default="binary", help="real or fake, or which generator")
     train.set_defaults(run=_train)
     analyze = commands.add_parser("analyze", help="is this video certainly a deepfake?")
     analyze.add_argument("video", type=Path)

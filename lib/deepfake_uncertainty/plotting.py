@@ -12,8 +12,9 @@ from deepfake_uncertainty.errors import InputError
 DETECTORS = {"resnet18": "#0072B2", "fakecatcher": "#E69F00"}
 METHODS = {"deterministic": "#333333", "mc_dropout": "#CC6677", "bnn": "#88CCEE"}
 GENERATORS = {
-    "real": "#1B1B1B", "Deepfakes": "#882255", "Face2Face": "#0072B2", "FaceSwap": "#D55E00",
-    "NeuralTextures": "#2CA58D", "FaceShifter": "#E9B44C",
+    "real": "#1B1B1B", "Deepfakes": "#721449", "Face2Face": "#0B77A8", "FaceSwap": "#DA5819", "NeuralTextures": "#40BAA0",
+    "FaceShifter": "#EBB24A", "faceswap": "#9E403C", "fsgan": "#072963", "wav2lip": "#215922",
+    "faceswap-wav2lip": "#FDC1C9", "fsgan-wav2lip": "#A685CA",
 }  # fmt: skip
 OUTCOMES = {"right": "#56B4E9", "wrong": "#A63A00"}
 LABELS = {

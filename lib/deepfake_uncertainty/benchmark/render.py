@@ -25,7 +25,7 @@ OVERSAMPLE = 2  # Samples a pixel along each side, every other one of them taken
 
 class Clip(NamedTuple):
     """Frames uint8 (F, H, W, 3) RGB and `truth`: pulse (F,), heart_rate (bpm), landmarks (F, K, 2) px, landmark_names,
-    visible (F, K) bool, face_mask (F, H, W) bool, expression (F, 5), sound float32 (S,) at 16 kHz,
+    visible (F, K) bool, face_mask (F, H, W) bool, pose (F, 3) radians, expression (F, 5), sound float32 (S,) at 16 kHz,
     parameters (JSON-able)."""
 
     frames: np.ndarray
@@ -70,7 +70,7 @@ def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
     for k in range(n_frames):
         linear, masks[k], points[k], visible[k] = stage.shoot(act, k)
         frames[k] = camera.expose(rngs["noise"], linear, stage.lens)
-    truth = dict(pulse=act["pulse"], heart_rate=act["heart_rate"], landmarks=points, visible=visible,
+    truth = dict(pulse=act["pulse"], pose=act["pose"], heart_rate=act["heart_rate"], landmarks=points, visible=visible,
                  landmark_names=list(head.LANDMARKS), face_mask=masks, expression=act["expression"], sound=sound,
                  parameters=dict(who, fps=float(fps), size=size))  # fmt: skip
     return Clip(frames, truth)

@@ -35,7 +35,8 @@ def faces(path, count, part=(0.0, 1.0)):
         mask[: max(int(points[t][BROWS, 1].min()) - 3, 0)] = 0
         grey, inside = track.crops[t].mean(-1), mask > 0
         level, spread = (grey[inside].mean(), grey[inside].std()) if inside.any() else (0, 1)
-        found.append(cv2.resize(np.where(inside, (grey - level) / (spread + 1e-3), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+        face = np.where(inside, (grey - level) / (spread + 1e-3), 0)
+        found.append(cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
     return np.stack(found)[:, None].astype(np.float32)
 
 

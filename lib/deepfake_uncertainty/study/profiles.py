@@ -4,9 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.benchmark.stamp import read_stamp
-from deepfake_uncertainty.datasets import faceforensics
+from deepfake_uncertainty.datasets import index
 from deepfake_uncertainty.errors import InputError
 
 GIVEN = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"  # the environment's name for a data root that the user gives
@@ -77,13 +79,28 @@ def _built(profile, dataset):
     return bool(stamp.get("complete")) and wanted.items() <= stamp["parameters"].items()
 
 
-def videos(profile):
-    """Return `faceforensics.index` of the data of `profile`; InputError when the embedded benchmark is not built to its end."""
-    folder = root(profile)
-    if not os.environ.get(GIVEN) and not built(profile):
+def datasets():
+    """Return the data sets that a run reads, 'SynthFF' and 'SynthAV' standing for real ones in their place.
+
+    Once the user gives any data, only what was given is read: rendered and real videos are not mixed.
+    """
+    given = [dataset for dataset, (name, _) in _REAL.items() if os.environ.get(name)]
+    return given or list(_REAL)
+
+
+def videos(profile, dataset="SynthFF"):
+    """Return `index.index` of a data set of `profile`; InputError when the embedded benchmark is not built to its end."""
+    folder = root(profile, dataset)
+    if not os.environ.get(_REAL[dataset][0]) and not built(profile):
         command = f"python -m deepfake_uncertainty build --profile {profile}"
         raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
-    return faceforensics.index(folder)
+    return index.index(folder)
+
+
+def all_videos(profile):
+    """Return `videos` of every data set that a run reads, one below the other."""
+    found = [videos(profile, dataset) for dataset in datasets()]
+    return tuple(pd.concat(part, ignore_index=True) for part in zip(*found, strict=True))
 
 
 def fingerprint():

@@ -78,3 +78,14 @@ def spectra(index, frames=8):
         power = 10 * np.log10(radial_spectrum(grey) + 1e-9)
         rows.append({name: getattr(row, name) for name in KEY} | dict(zip(names, power, strict=True)))
     return pd.DataFrame(rows)
+
+
+def against_targets(powers):
+    """Return the rows of `spectra` that are fakes, each less the spectrum (dB) of its target's own clip."""
+    names = [name for name in powers if name not in KEY]
+    real = powers[powers["generator"].eq("real")].set_index(["dataset", "identity"])[names]
+    fakes = powers[powers["generator"].ne("real")]
+    known = [place in real.index for place in zip(fakes["dataset"], fakes["identity"], strict=True)]
+    fakes = fakes[known].reset_index(drop=True)
+    fakes[names] -= real.loc[list(zip(fakes["dataset"], fakes["identity"], strict=True))].to_numpy()
+    return fakes

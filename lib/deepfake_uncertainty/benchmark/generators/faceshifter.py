@@ -61,6 +61,7 @@ class Network(nn.Module):
         return (face.view(aligned.SIZE, aligned.SIZE, 3).clamp(0, 1) * 255).byte().numpy()
 
     def forward(self, likeness, attributes, code):
+        likeness = learned.relight(likeness, attributes[:, :3], attributes[:, 6:7])
         maps, kept = torch.cat([likeness, attributes], 1), []
         for layer in self.down:
             maps = layer(maps)

@@ -34,7 +34,8 @@ class Network(nn.Module):
 
 def inputs(warped, seen, faces, guides):
     """Return (N, 13, 64, 64): reenacted face and where it is seen, the target coarse, its surroundings, its landmarks."""
-    return torch.cat([warped * seen, seen, learned.coarse(faces), faces * (1 - guides[:, :1]), guides], 1)
+    warped = learned.relight(warped * seen, learned.coarse(faces), seen * guides[:, :1])
+    return torch.cat([warped, seen, learned.coarse(faces), faces * (1 - guides[:, :1]), guides], 1)
 
 
 def where_seen(pairs):

@@ -98,10 +98,17 @@ def look_up(stacks, who, t):
     return tensor(np.stack([stacks[k][frame] for k, frame in zip(who, t, strict=True)]))
 
 
+def relight(faces, like, where):
+    """Return faces (N, 3, 64, 64) with each colour's mean inside `where` (N, 1, 64, 64) brought to that of `like`."""
+    area = where.sum((2, 3), keepdim=True) + 1e-3
+    here, wanted = ((part * where).sum((2, 3), keepdim=True) / area for part in (faces, like))
+    return faces * (wanted / here.clamp(min=0.02)).clamp(0.2, 5)
+
+
 def recolour(faces, rng):
-    """Return faces (N, 3, 64, 64) under another light: a power of the lightness, a gain of each colour."""
-    power, gain = np.exp(rng.normal(0, 0.25, (len(faces), 1, 1, 1))), np.exp(rng.normal(0, 0.12, (len(faces), 3, 1, 1)))
-    return (faces.clamp(min=1e-3) ** torch.from_numpy(power).float() * torch.from_numpy(gain).float()).clamp(0, 1)
+    """Return faces (N, 3, 64, 64) under another light: a power of the lightness that differs a little between colours."""
+    power = np.exp(rng.normal(0, 0.25, (len(faces), 1, 1, 1)) + rng.normal(0, 0.08, (len(faces), 3, 1, 1)))
+    return faces.clamp(1e-3, 1) ** torch.from_numpy(power).float()
 
 
 @functools.cache

@@ -18,7 +18,7 @@ FF = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 AV = ("faceswap", "fsgan", "wav2lip", "faceswap-wav2lip", "fsgan-wav2lip")
 # What a family does with the identity: a swap shows the source's face, a reenactment keeps the target's.
 SWAPS = ("Deepfakes", "FaceSwap", "FaceShifter", "faceswap", "fsgan", "faceswap-wav2lip", "fsgan-wav2lip")
-_MODULES = {"Face2Face": face2face, "FaceSwap": faceswap, "NeuralTextures": neuraltextures, "FaceShifter": faceshifter,
+MODULES = {"Face2Face": face2face, "FaceSwap": faceswap, "NeuralTextures": neuraltextures, "FaceShifter": faceshifter,
             "faceswap": styleswap, "fsgan": fsgan, "wav2lip": wav2lip}  # fmt: skip
 
 
@@ -31,11 +31,11 @@ def generate(family, source, target, rng, network=None):
     if family == "Deepfakes":
         return deepfakes.generate(source, target, rng, network)
     first, *second = family.split("-")
-    if unknown := {first, *second} - set(_MODULES):
+    if unknown := {first, *second} - set(MODULES):
         raise InputError(f"unknown generator {sorted(unknown)[0]!r}: choose among {', '.join((*FF, *AV))}")
-    frames, mask = _MODULES[first].generate(source, target, rng)
+    frames, mask = MODULES[first].generate(source, target, rng)
     for name in second:
         # The swap was drawn on the target's landmarks, so they are those of the swapped face.
-        frames, painted = _MODULES[name].generate(source, replace(target, frames=frames), rng)
+        frames, painted = MODULES[name].generate(source, replace(target, frames=frames), rng)
         mask = mask | painted
     return frames, mask

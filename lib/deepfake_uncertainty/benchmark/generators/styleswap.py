@@ -23,7 +23,7 @@ WIDTHS = (64, 48, 32)
 
 
 class Network(nn.Module):
-    """Faces (N, 3, 64, 64) from content (N, 6, 64, 64) and style (N, 6, 64, 64) at the geometry of the target."""
+    """Faces (N, 3, 64, 64) from content (coarse colours, landmarks) and style where the target has it, (N, 6, 64, 64)."""
 
     def __init__(self):
         super().__init__()
@@ -36,6 +36,8 @@ class Network(nn.Module):
         self.out = nn.Sequential(learned.block(24 + 6, 16), nn.Conv2d(16, 3, 3, 1, 1))
 
     def forward(self, content, style):
+        look = learned.relight(style[:, :3], content[:, :3], content[:, 3:4])
+        style = torch.cat([look, style[:, 3:]], 1)
         maps = self.start(functional.adaptive_avg_pool2d(content, SCALES[0]))
         for side, layer, norm, of_style, of_content in zip(
             SCALES, self.layers, self.norms, self.styles, self.contents, strict=True

@@ -1,0 +1,40 @@
+"""Source detection: which generator made a video? One class a generator, real among them, over all data sets at once."""
+
+import numpy as np
+import pandas as pd
+
+from deepfake_uncertainty.study import comparison, evaluate, predict
+
+
+def settings(index):
+    """Return `predict.Settings` whose classes are the generators of an index, real first."""
+    names = list(dict.fromkeys(index["generator"]))
+    return predict.Settings(classes=("real", *(name for name in names if name != "real")))
+
+
+def samples_for(detector, method, index, seed, T):
+    """Return the Samples of a detector that tells the generators of `index` apart, on its test videos."""
+    return comparison.of_split(predict.samples_for(detector, method, index, seed, T, settings=settings(index)), "test")
+
+
+def confusion(samples, classes, seed, n_boot=1000):
+    """Return (shares, recalls) of video-level decisions, the class of the largest mean probability.
+
+    shares: frame (C, C), rows the generator that made a video, columns the one it is taken for, each row of sum 1. recalls:
+    frame with one row a class and 'balanced accuracy' (their mean), columns value, low, high (95 percent, bootstrap over
+    identities), n videos and chance (1 / C). A class without videos is NaN, and the mean is over the others.
+    """
+    probabilities, index = evaluate.by_video(*samples)
+    decided, label = probabilities.mean(0).argmax(1), index["label"].to_numpy()
+    weights = np.vstack([np.ones(len(index)), evaluate.resamples(index, seed, n_boot)])
+    count = np.zeros((len(weights), len(classes), len(classes)))
+    np.add.at(count, (slice(None), label, decided), weights)
+    with np.errstate(invalid="ignore"):
+        shares = count / count.sum(2, keepdims=True)
+    recall = np.einsum("bcc->bc", shares)
+    rows = {name: evaluate.interval(recall[:, k]) for k, name in enumerate(classes)}
+    rows["balanced accuracy"] = evaluate.interval(np.nanmean(recall, axis=1))
+    table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("name")
+    videos = np.bincount(label, minlength=len(classes))
+    table = table.assign(n=[*videos, videos.sum()], chance=1 / len(classes))
+    return pd.DataFrame(shares[0], pd.Index(classes, name="made by"), pd.Index(classes, name="taken for")), table

@@ -150,7 +150,8 @@ def test_outside_its_mask_a_fake_is_its_target_encoded_the_same_way(av):
         for target in range(6):
             job = family, target ^ 1, target
             mask = video.decode(av.mask(*job))[0][..., 0] > 127
-            fake, real = (video.decode(path)[0].astype(float) for path in (av.fake(*job, "c23"), av.real(target, "c23")))
+            paths = av.fake(*job, "c23"), av.real(target, "c23")
+            fake, real = (video.decode(path)[0].astype(float) for path in paths)
             error = ((fake - real) ** 2)[~mask].mean()
             assert 10 * np.log10(255**2 / max(error, 1e-9)) >= 38
             assert ((fake - real) ** 2)[mask].mean() > error
@@ -158,9 +159,11 @@ def test_outside_its_mask_a_fake_is_its_target_encoded_the_same_way(av):
 
 def test_the_same_plan_gives_the_same_bytes_also_after_a_kill(av, tmp_path):
     again = SynthAV(tmp_path / "SynthAV", **AV)
-    code = (f"from pathlib import Path; from deepfake_uncertainty.benchmark import build, synthav\n"
-            f"if __name__ == '__main__': build.build(synthav.SynthAV(Path({str(again.root)!r}), **{AV!r}), 1, False)")  # fmt: skip
-    (tmp_path / "run.py").write_text(code)
+    (tmp_path / "run.py").write_text(
+        "from pathlib import Path\nfrom deepfake_uncertainty.benchmark import build, synthav\n"
+        f"plan = synthav.SynthAV(Path({str(again.root)!r}), **{AV!r})\n"
+        "if __name__ == '__main__':\n    build.build(plan, jobs=1, progress=False)\n"
+    )
     process = subprocess.Popen([sys.executable, str(tmp_path / "run.py")], start_new_session=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:

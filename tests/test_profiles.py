@@ -31,7 +31,8 @@ def test_a_benchmark_is_built_when_it_is_whole_and_of_the_profiles_size(root):
     assert not profiles.built("quick")
     stamp(root)
     assert profiles.built("quick") and not profiles.built("full")
-    for damage in (dict(complete=False), dict(identities=6), dict(n_frames=16), dict(seed=1), dict(compressions=["c0"])):
+    other = dict(identities=6), dict(n_frames=16), dict(seed=1), dict(compressions=["c0"])
+    for damage in (dict(complete=False), *other):
         stamp(root, **damage)
         assert not profiles.built("quick")
         with pytest.raises(InputError, match="is not built, or not to its end: run .* build --profile quick"):

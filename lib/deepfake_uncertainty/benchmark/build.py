@@ -94,7 +94,7 @@ def _prepare(plan, wanted):
         for name in plan.TOP:
             shutil.rmtree(plan.root / name, ignore_errors=True)
     elif plan.root.exists() and any(plan.root.iterdir()):
-        raise InputError(f"{plan.root} holds files but no {stamp.name}: give an empty folder, nothing else is overwritten")
+        raise InputError(f"{plan.root} holds files but no {stamp.name}: give an empty folder, nothing is overwritten")
     _stamp(plan, wanted, complete=False)
 
 

@@ -1,4 +1,4 @@
-"""What is to be built: the sizes, splits and swaps that SynthFF and SynthAV share; each adds its paths, lists and forgeries."""
+"""What is to be built: sizes, splits and swaps that SynthFF and SynthAV share; each adds its paths, lists and forgeries."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,9 +26,9 @@ def members(split, identities):
 
 @dataclass(frozen=True)
 class Plan:
-    """One data set to build: folder, even number of identities >= 6, frames a clip >= 16, seed and compressions of `CRFS`.
+    """One data set to build: folder, even number of identities >= 6, frames a clip >= 16, seed, compressions of `CRFS`.
 
-    Identities 2k and 2k + 1 swap in every family, so a job is (family, source, target). Raises InputError on bad values.
+    Identities 2k and 2k + 1 swap in every family, so a job is (family, source, target). Bad values raise InputError.
     """
 
     root: Path
@@ -38,7 +38,7 @@ class Plan:
     compressions: tuple = ("c23",)
     families: tuple = ()
 
-    # Of a subclass: the data set's name, all its families, those trained on each split, what it writes, whether it has sound.
+    # Of a subclass: its name, all its families, those trained on each split, the folders it writes, whether it has sound.
     DATASET, FAMILIES, TRAINED, TOP, SOUND = "", (), (), (), False
 
     def __post_init__(self):

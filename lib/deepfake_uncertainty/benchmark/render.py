@@ -39,7 +39,7 @@ def _streams(number, seed):
 
 
 def person(number, seed):
-    """Return person `number` of the world `seed`: a JSON-able dict of number, seed, tone, age, shape, speaker and looks.
+    """Return person `number` of the world `seed`: a JSON-able dict of number, seed, tone, age, shape, speaker, looks.
 
     Skin tones are stratified: persons 6k to 6k + 5 have the tones 1 to 6 in a shuffled order. Raises InputError.
     """

@@ -1,11 +1,11 @@
 """SynthAV: the embedded benchmark with sound, in the layout of FakeAVCeleb v1.2 (Khalid 2021).
 
-As there, `source` in meta_data.csv is the person on whose clip a fake stands (the folder), `target1` the one whose face or
-voice was put there. Two columns of that layout mean something else here: `race` is the rendered skin tone (1 to 6, light to
-dark) in three groups, as these heads have no race, and `gender` is the range that the voice's f0 lies in.
+As there, `source` in meta_data.csv is the person on whose clip a fake stands (the folder), `target1` the one whose face
+or voice was put there. Two columns of that layout mean something else here: `race` is the rendered skin tone (1 to 6,
+light to dark) in three groups, as these heads have no race, and `gender` is the range that the voice's f0 lies in.
 
-FakeAVCeleb has one compression: the root is c23 and has the masks and the truth, and any other rate is a data set of its
-own in the folder `c0` or `c40` of the root. `splits.json` gives {identity: split}; the stamp is `synthav.json`.
+FakeAVCeleb has one compression: the root is c23 and has the masks and the truth, and any other rate is a data set of
+its own in the folder `c0` or `c40` of the root. `splits.json` gives {identity: split}; the stamp is `synthav.json`.
 """
 
 import csv
@@ -19,12 +19,13 @@ from deepfake_uncertainty.benchmark.generators import registry
 
 VOICE_ONLY = "rtvc"
 COLUMNS = ("source", "target1", "target2", "method", "category", "type", "race", "gender", "path", "")
-CATEGORIES = {"RealVideo-RealAudio": "A", "RealVideo-FakeAudio": "B", "FakeVideo-RealAudio": "C", "FakeVideo-FakeAudio": "D"}
+CATEGORIES = {"RealVideo-RealAudio": "A", "RealVideo-FakeAudio": "B",
+              "FakeVideo-RealAudio": "C", "FakeVideo-FakeAudio": "D"}  # fmt: skip
 ANOTHER_WORLD = 1_000_000  # no seed of SynthFF that anyone takes has these people
 
 
 def type_of(method):
-    """Return the FakeAVCeleb type of a method: wav2lip and its hybrids come with another's voice, rtvc is a voice only."""
+    """Return the FakeAVCeleb type of a method: wav2lip and its hybrids bring another's voice, rtvc is a voice only."""
     if method == "real":
         return "RealVideo-RealAudio"
     if method == VOICE_ONLY:
@@ -100,7 +101,7 @@ class SynthAV(plan.Plan):
         return name, donor, "-", method, CATEGORIES[kind], kind, race, gender, self._file(*job), f"FakeAVCeleb/{folder}"
 
     def forge(self, family, source, target, rng):
-        """Return (frames uint8 (F, H, W, 3), mask bool (F, H, W) or None, sound float32 (S,)) of a fake, from two Footage.
+        """Return (frames uint8 (F, H, W, 3), mask bool (F, H, W) or None, sound float32 (S,)) of a fake of two Footage.
 
         rtvc is the target's own performance spoken by the source's speaker; its picture is real and has no mask.
         """

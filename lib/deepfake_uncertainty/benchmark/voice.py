@@ -1,7 +1,7 @@
 """Sound: speech-like voices from the performance that moves the mouth, and the mel columns that a generator hears.
 
-A glottal pulse train (Rosenberg 1971) passes three formant resonators in cascade (Klatt 1980) whose frequencies follow how
-far the mouth is open and spread; the loudness follows the opening, and noise marks where the lips part and meet.
+A glottal pulse train (Rosenberg 1971) passes three formant resonators in cascade (Klatt 1980) whose frequencies follow
+how far the mouth is open and spread; the loudness follows the opening, and noise marks where the lips part and meet.
 """
 
 from typing import NamedTuple
@@ -70,7 +70,7 @@ def glottis(pitch):
 
 
 def formants(opening, spread, tract):
-    """Return three formants (S, 3) in Hz: the jaw raises the first, spread lips the second, a short tract all of them."""
+    """Return formants (S, 3) in Hz: an open jaw raises the first, spread lips the second, a short tract (cm) all."""
     first = 280 + 500 * np.clip(opening, 0, 1)
     second = 1450 + 550 * np.clip(spread, -1, 1) - 150 * np.clip(opening, 0, 1)
     return np.stack([first, second, np.full_like(first, 2550.0)], 1) * (17 / tract)
@@ -78,7 +78,7 @@ def formants(opening, spread, tract):
 
 @njit(cache=True, nogil=True)
 def resonate(source, frequencies, bandwidths):
-    """Return `source` (S,) through second-order resonators at `frequencies` (S, K) Hz of `bandwidths` (K,) Hz in cascade."""
+    """Return `source` (S,) through a cascade of resonators at `frequencies` (S, K) Hz, `bandwidths` (K,) Hz wide."""
     out = source.copy()
     for k in range(len(bandwidths)):
         c = -np.exp(-2 * np.pi * bandwidths[k] / RATE)
@@ -91,7 +91,7 @@ def resonate(source, frequencies, bandwidths):
 
 
 def burst(opening):
-    """Return weights (S,) in [0, 1]: 1 where the mouth (opening (S,)) has just left or is about to reach its closure."""
+    """Return weights (S,) in [0, 1]: 1 where the mouth, `opening` (S,), has just left or is about to reach closure."""
     closed = np.pad(opening <= CLOSED, 1, constant_values=True)
     distance = ndimage.distance_transform_edt(~closed)[1:-1] / RATE
     return np.clip(1 - distance / BURST, 0, 1) * (opening > CLOSED)
@@ -119,7 +119,7 @@ def log_mel(sound, fps, n_frames):
     """
     sound = np.asarray(sound)
     if sound.ndim != 1 or not sound.size or not fps > 0 or n_frames < 1:
-        raise InputError(f"log_mel of {sound.shape} at {fps} frames/s, {n_frames} frames: give sound (S,), S, fps, F > 0")
+        raise InputError(f"log_mel of {sound.shape} at {fps} frames/s, {n_frames} frames: give sound (S,), all above 0")
     starts = np.round(np.arange(n_frames) * RATE / fps).astype(int)
     padded = np.pad(sound, (WINDOW // 2, max(0, starts[-1] + WINDOW // 2 - len(sound))))
     hann = signal.get_window("hann", WINDOW)

@@ -141,10 +141,10 @@ def _check(path, frames, fps, crf, sound):
 
 
 def encode(path, frames, fps=25.0, crf=23, sound=None, preset="medium"):
-    """Write uint8 RGB (F, H, W, 3) or grey (F, H, W) frames, even H and W, as H.264 (constant rate factor 0..51) to MP4.
+    """Write uint8 RGB (F, H, W, 3) or grey (F, H, W) frames, even H and W, as H.264 (rate factor 0..51) to MP4.
 
-    `sound` float32 (S,) in [-1, 1] at 16 kHz goes beside the picture as AAC. `preset` is x264's: 'ultrafast' for what is
-    simple, as masks are. Raises InputError for other shapes or values; the file is written whole or not at all.
+    `sound` float32 (S,) in [-1, 1] at 16 kHz goes beside the picture as AAC. `preset` is x264's: a fast one for what
+    is simple, as masks are. Raises InputError for other shapes or values; the file is whole or not there at all.
     """
     frames, sound = np.asarray(frames), None if sound is None else np.asarray(sound, np.float32)
     _check(path, frames, fps, crf, sound)
@@ -155,7 +155,7 @@ def encode(path, frames, fps=25.0, crf=23, sound=None, preset="medium"):
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], stored
         stream.codec_context.thread_count = 1
         # Every stream must be known before the first packet is written.
-        track = None if sound is None else container.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        track = None if sound is None else container.add_stream("aac", rate=SOUND_RATE, layout="mono", bit_rate=32000)
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=given)
             container.mux(stream.encode(picture))

@@ -19,8 +19,8 @@ _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCel
 
 @dataclass(frozen=True)
 class Profile:
-    """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the sampling
-    (T samples, bootstrap resamples)."""
+    """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the
+    sampling (T samples, bootstrap resamples)."""
 
     name: str
     identities: int

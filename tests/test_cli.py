@@ -16,7 +16,7 @@ from deepfake_uncertainty import cli, files, paths
 from deepfake_uncertainty.datasets import tracks, video
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import predict, train
+from deepfake_uncertainty.study import predict, profiles, train
 
 DETERMINISTIC = ["--detector", "small", "--method", "deterministic", "--alpha", "0.34"]
 
@@ -224,3 +224,18 @@ def refused_after_log(capsys, *arguments):
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert code == 2 and out == "" and len(lines) == 1 and "Traceback" not in err
     return lines[0]
+
+
+def test_build_makes_both_sets_in_the_profiles_size(tmp_path, monkeypatch, capsys):
+    from deepfake_uncertainty.benchmark import build
+
+    plans = []
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(build, "build", lambda plan, jobs: plans.append((plan, jobs)) or plan.root)
+    for name in (profiles.GIVEN, profiles.GIVEN_AV):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["build", "--profile", "full", "--jobs", "3"]) == 0
+    assert [(plan.DATASET, plan.identities, plan.n_frames, plan.compressions, plan.root, jobs) for plan, jobs in plans] == [
+        (name, people, 192, ("c0", "c23", "c40"), tmp_path / "full" / name, 3)
+        for name, people in (("SynthFF", 200), ("SynthAV", 80))]  # fmt: skip
+    assert "SynthAV: 80 identities in" in capsys.readouterr().out

@@ -116,6 +116,15 @@ def test_a_result_not_made_yet_is_a_clear_error(house):
         results.load("07_none")
 
 
+def test_code_digest_sees_the_weights_and_not_the_notes(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
+    seen = []
+    for name in ("a.py", "a.safetensors", "a.txt"):
+        (tmp_path / name).write_text("x")
+        seen.append(results.code_digest())
+    assert seen[0] != seen[1] == seen[2]
+
+
 def test_code_digest_sees_the_named_part_only():
     assert results.code_digest() == results.code_digest()
     assert results.code_digest("results.py") != results.code_digest("notebook.py")

@@ -166,19 +166,22 @@ def feather(mask, width):
 
 
 def match_colour(image, reference, mask):
-    """Give `image` the median skin of `reference` inside bool `mask`, in Lab; uint8 (H, W, 3).
+    """Give `image` the median skin of `reference` inside bool `mask`, in Lab; uint8 (H, W, 3), unchanged off its box.
 
     Lightness moves by a power, so that black and white stay: a shift would make eyes glow and lips grey.
     """
     if mask.sum() < 16:
         return image
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    goal = np.median(cv2.cvtColor(reference.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[mask], 0)
-    here = np.median(lab[mask], 0)
-    light, wanted = np.clip([here[0] / 100, goal[0] / 100], 0.02, 0.98)
-    lab[..., 0] = 100 * np.clip(lab[..., 0] / 100, 0, 1) ** np.float32(np.log(wanted) / np.log(light))
-    lab[..., 1:] += goal[1:] - here[1:]
-    return np.uint8(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255))
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    box = np.s_[top : top + height, left : left + width]
+    here, goal = (cv2.cvtColor(part[box].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for part in (image, reference))
+    moved, wanted = (np.median(lab[mask[box]], 0) for lab in (here, goal))
+    light, aim = np.clip([moved[0] / 100, wanted[0] / 100], 0.02, 0.98)
+    here[..., 0] = 100 * np.clip(here[..., 0] / 100, 0, 1) ** np.float32(np.log(aim) / np.log(light))
+    here[..., 1:] += wanted[1:] - moved[1:]
+    matched = image.copy()
+    matched[box] = np.clip(cv2.cvtColor(here, cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255)
+    return matched
 
 
 def blend(paint, ground, alpha):

@@ -180,6 +180,6 @@ def load(name, network):
 
 
 @torch.no_grad()
-def run(network, *inputs, batch=48):
-    """Return `network` of the tensors `inputs` (N, ...), a batch at a time."""
+def run(network, *inputs, batch=16):
+    """Return `network` of the tensors `inputs` (N, ...), a batch that fits the processor's cache at a time."""
     return torch.cat([network(*part) for part in zip(*(x.split(batch) for x in inputs), strict=True)])

@@ -1,8 +1,8 @@
 """wav2lip: the mouth painted from what is heard, into a frame whose lower face is hidden.
 
 A working miniature of Wav2Lip (Prajwal 2020): the network sees the frame without its lower face, another frame of the same
-face for its looks, and the log mel columns of 0.2 s of sound; an expert that was first taught to tell whether five mouths
-and their sound belong together judges what it paints.
+face for its looks, and the log mel columns of 0.2 s of sound; an expert that was first taught to choose the sound of five
+mouths among others judges what it paints.
 """
 
 import functools
@@ -17,7 +17,7 @@ from deepfake_uncertainty.benchmark.generators import aligned, base, learned
 from deepfake_uncertainty.errors import InputError
 
 NAME, FILE = "wav2lip", "wav2lip"
-STEPS, EXPERT_STEPS, SYNC = 1000, 800, 0.02
+STEPS, EXPERT_STEPS, SYNC, CHOICES = 1000, 1200, 0.05, 32
 RUN = 5  # frames that the expert judges together, and mel columns about a frame
 CODE = 48
 LEVEL, SPREAD = -9.0, 5.0  # of log mel energies, to bring them near unit spread
@@ -47,16 +47,19 @@ class Network(nn.Module):
 
 
 class Expert(nn.Module):
-    """Cosines (N,) of five lower faces (N, 15, 32, 64) and their sound (N, 5, 20): do they belong together?"""
+    """Codes of length 1 (N, 48) of five lower faces as they differ from the person's own mean (N, 15, 32, 64), and of sound."""
 
     def __init__(self):
         super().__init__()
         blocks = [learned.block(i, o, 2) for i, o in ((3 * RUN, 32), (32, 48), (48, 64), (64, 64))]
-        self.see = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * 8, CODE))
-        self.hear = Hearing()
+        self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64 * 8, CODE))
+        self.hearing = Hearing()
 
-    def forward(self, mouths, sound):
-        return functional.cosine_similarity(self.see(mouths), self.hear(sound))
+    def see(self, mouths):
+        return functional.normalize(self.layers(mouths * 5), dim=1)
+
+    def hear(self, sound):
+        return functional.normalize(self.hearing(sound), dim=1)
 
 
 def columns(sound, fps, count):
@@ -72,11 +75,13 @@ def inputs(faces, lower, reference):
 
 
 def _lowers(clip):
-    """Return where the lower face is and may come to be, float32 (F, 64, 64, 1): a jaw can drop below the one that is seen."""
+    """Return the part of each frame that is hidden, float32 (F, 64, 64, 1): the lower face with its mouth at its widest.
+
+    Its outline moves with the nose alone: that of the frame's own jaw would tell the network how far the mouth is open.
+    """
     drop = np.linalg.norm(clip.points[:, 13] - clip.points[:, 14], axis=-1)
-    still = clip.points[np.argsort(drop)[len(drop) * 9 // 10]]
-    widest = np.stack([still - still[1] + points[1] for points in clip.points])
-    return np.stack([np.maximum(aligned.lower(a), aligned.lower(b)) for a, b in zip(clip.points, widest, strict=True)])[..., None]
+    widest = clip.points[drop.argmax()]
+    return np.stack([aligned.lower(widest - widest[1] + points[1]) for points in clip.points])[..., None]
 
 
 def _windows(rng, clips, count):
@@ -84,27 +89,28 @@ def _windows(rng, clips, count):
     return rng.integers(len(clips), size=count), rng.integers(learned.FRAMES - RUN + 1, size=count)
 
 
-def _belong(expert, mouths, heard, wanted):
-    """Return the cross-entropy of the expert's cosines, brought to [0, 1], against `wanted` (N,)."""
-    return functional.binary_cross_entropy((expert(mouths, heard) * 0.5 + 0.5).clamp(1e-4, 1 - 1e-4), wanted)
+def mouths(faces, still):
+    """Return (N, 15, 32, 64), lower halves of runs of five faces (5 N, 3, 64, 64) less the persons' means (N, 3, 64, 64)."""
+    moving = faces.view(-1, RUN, *faces.shape[1:]) - still[:, None]
+    return moving[..., aligned.SIZE // 2 :, :].flatten(1, 2)
 
 
-def teach_expert(seed, steps, stacks, heard):
-    """Return the expert, taught on runs of five faces `stacks` with their own sound or that of another moment or person."""
+def teach_expert(seed, steps, stacks, still, heard):
+    """Return the expert, taught to choose the sound of five faces among 32, and how often it chooses right at the end."""
     torch.manual_seed(seed)
-    expert = Expert()
+    expert, right = Expert(), []
 
     def step(rng):
-        (who, t), (whose, other) = _windows(rng, stacks, 32), _windows(rng, stacks, 32)
-        whose = np.where(rng.random(32) < 0.5, who, whose)
-        own = rng.random(32) < 0.5
-        sound = [heard[a][b] for a, b in zip(np.where(own, who, whose), np.where(own, t, other) + RUN // 2, strict=True)]
-        faces = learned.tensor(np.stack([stacks[k][s : s + RUN] for k, s in zip(who, t, strict=True)]).reshape(-1, 64, 64, 3))
-        mouths = faces[:, :, 32:].reshape(32, 3 * RUN, 32, 64)
-        return _belong(expert, mouths, torch.from_numpy(np.stack(sound)), torch.from_numpy(own).float())
+        who, first = _windows(rng, stacks, CHOICES)
+        runs = np.stack([stacks[k][t : t + RUN] for k, t in zip(who, first, strict=True)])
+        seen = expert.see(mouths(learned.tensor(runs.reshape(-1, *runs.shape[2:])), still[who]))
+        sound = torch.from_numpy(np.stack([heard[k][t + RUN // 2] for k, t in zip(who, first, strict=True)]))
+        match, own = seen @ expert.hear(sound).T / 0.1, torch.arange(CHOICES)
+        right.append((match.argmax(1) == own).float().mean().item())
+        return functional.cross_entropy(match, own) + functional.cross_entropy(match.T, own)
 
-    _, loss = learned.descend(expert, step, steps, seed)
-    return expert.eval().requires_grad_(False), loss
+    learned.descend(expert, step, steps, seed)
+    return expert.eval().requires_grad_(False), float(np.mean(right[-steps // 10 :]))
 
 
 def teach(seed=0, steps=STEPS):
@@ -112,9 +118,11 @@ def teach(seed=0, steps=STEPS):
     clips, count = learned.people(), 4
     stacks, lowers = [clip.faces for clip in clips], [_lowers(clip) for clip in clips]
     heard = [columns(clip.sound, 25.0, len(clip.faces)) for clip in clips]
-    expert, known = teach_expert(seed, EXPERT_STEPS, stacks, heard)
+    still = torch.stack([learned.tensor(stack).mean(0) for stack in stacks])
+    expert, right = teach_expert(seed, EXPERT_STEPS, stacks, still, heard)
     torch.manual_seed(seed)
     network = Network()
+    network.hear.load_state_dict(expert.hearing.state_dict())
 
     def step(rng):
         who, first = _windows(rng, clips, count)
@@ -124,12 +132,12 @@ def teach(seed=0, steps=STEPS):
         sound = torch.from_numpy(np.stack([heard[k][s] for k, s in zip(who, t, strict=True)]))
         made = network(inputs(truth, lower, reference), sound)
         guides = learned.look_up(learned.guides(), who, t)
-        mouths = (truth * (1 - lower) + made * lower)[:, :, 32:].reshape(count, 3 * RUN, 32, 64)
-        sync = _belong(expert, mouths, sound[RUN // 2 :: RUN], torch.ones(count))
+        seen = expert.see(mouths(truth * (1 - lower) + made * lower, still[who[::RUN]]))
+        sync = 1 - (seen * expert.hear(sound[RUN // 2 :: RUN])).sum(1).mean()
         return learned.reconstruction(made, truth, learned.attention(guides) * lower) + SYNC * sync
 
     card = learned.train(network, step, clips, steps, seed)
-    return network, card | {"expert_steps": EXPERT_STEPS, "expert_loss": round(known, 5)}
+    return network, card | {"expert_steps": EXPERT_STEPS, "expert_right": round(right, 3), "expert_choices": CHOICES}
 
 
 @functools.cache

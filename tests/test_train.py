@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from deepfake_uncertainty import paths
-from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import base
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
@@ -201,14 +200,14 @@ def videos(folder, generators=("real", "A", "B"), identities=9):
 def test_leaks_are_refused(tmp_path):
     index = videos(tmp_path)
     split = {name: rows for name, rows in index.groupby("split")}
-    leakage.refuse_leak(split)
+    train.refuse_leak(split)
     with pytest.raises(InputError, match="video"):
-        leakage.refuse_leak({"val": split["test"], "test": split["test"]})
+        train.refuse_leak({"val": split["test"], "test": split["test"]})
     with pytest.raises(InputError, match="identity"):
-        leakage.refuse_leak({"a": index[index["generator"] == "A"], "b": index[index["generator"] == "B"]})
+        train.refuse_leak({"a": index[index["generator"] == "A"], "b": index[index["generator"] == "B"]})
     as_source = split["test"].assign(source="0")
     with pytest.raises(InputError, match="identity"):
-        leakage.refuse_leak({"train": split["train"], "test": as_source})
+        train.refuse_leak({"train": split["train"], "test": as_source})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,19 +4,28 @@ import json
 import re
 from pathlib import Path
 
-from deepfake_uncertainty.datasets import records
+import pandas as pd
+
+from deepfake_uncertainty.datasets import video
 from deepfake_uncertainty.errors import InputError
 
 FAMILIES = "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter"
 COMPRESSIONS = {"c0": ("c0", "raw"), "raw": ("raw", "c0"), "c23": ("c23",), "c40": ("c40",)}
+SPLITS = "train", "val", "test"
+COLUMNS = [
+    "dataset", "generator", "video", "target", "source", "identity", "split", "path", "mask_path", "fps", "n_frames",
+]  # fmt: skip
+KEY = ["dataset", "generator", "video"]
 LAYOUT = "original_sequences/youtube/<c0|c23|c40>/videos/*.mp4, manipulated_sequences/<method>/…, train|val|test.json"
 
 
 def index(root, compression="c23", dataset=None):
-    """Return (videos, skipped) of a FaceForensics++ root, as `index.index` does.
+    """Return (videos, skipped): a frame of one row a video, and a frame of `path, reason` for what was left out.
 
-    A fake belongs to a split only when its target and its source do. Raises InputError for a root that is missing, empty or
-    laid out in another way, and for splits that share an identity.
+    Columns of videos: dataset, generator ('real' or the family), video, target, source ('' for real), identity (of the
+    target), split, path, mask_path ('' without masks), fps in frames/s, n_frames. A fake belongs to a split only when
+    its target and its source do. One bad video is skipped with its reason. Raises InputError for a root that is
+    missing, empty or laid out in another way, and for splits that share an identity.
     """
     root = Path(root)
     if compression not in COMPRESSIONS:
@@ -30,24 +39,46 @@ def index(root, compression="c23", dataset=None):
     if not real or not families:
         missing = "original" if not real else "manipulated"
         raise InputError(f"no {missing} videos of compression {compression} in {root}: found {_present(root)}")
-    found = records.Records(dataset)
-    for generator, videos in {"real": real, **families}.items():
-        for path in videos:
-            _add(found, path, generator, splits)
-    for path in _absent(splits["pairs"], {"real": real, **families}):
-        found.skip(path, "named by the splits, not on disk")
-    return found.frames(root)
+    rows, skipped = [], []
+    for generator, found in {"real": real, **families}.items():
+        for path in found:
+            row, reason = _row(path, generator, splits)
+            if reason:
+                skipped.append({"path": str(path), "reason": reason})
+            else:
+                rows.append({"dataset": dataset, **row})
+    skipped += _absent(root, splits["pairs"], {"real": real, **families})
+    if not rows:
+        raise InputError(f"none of the {len(skipped)} videos in {root} can be used; the first: {skipped[0]['reason']}")
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(skipped, columns=["path", "reason"])
 
 
-def fits(root):
-    """Return True when `root` looks like FaceForensics++."""
-    return any((Path(root) / folder).is_dir() for folder in ("original_sequences", "manipulated_sequences"))
+def check_leakage(videos):
+    """Raise InputError when an identity or a source occurs in two splits, or when a video's key occurs twice."""
+    twice = videos[videos.duplicated(KEY, keep=False)]
+    if len(twice):
+        raise InputError(f"the video {tuple(twice.iloc[0][KEY])} occurs {len(twice)} times: remove the copies")
+    people = pd.concat([
+        videos[["dataset", column, "split"]].set_axis(["dataset", "person", "split"], axis=1)
+        for column in ("identity", "target", "source")
+    ])  # fmt: skip
+    people = people[people["person"] != ""].drop_duplicates()
+    crossing = people[people.duplicated(["dataset", "person"], keep=False)]
+    if len(crossing):
+        person = crossing.iloc[0]["person"]
+        names = ", ".join(sorted(crossing[crossing["person"] == person]["split"]))
+        raise InputError(f"identity {person} occurs in the splits {names}: split by identity, target and source alike")
 
 
 def _check_layout(root):
-    listed = records.present(root)
+    if not root.is_dir():
+        raise InputError(f"no folder {root}: give the root of the data set ({LAYOUT})")
+    found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    if not found:
+        raise InputError(f"{root} is empty: expected {LAYOUT}")
     for folder in ("original_sequences", "manipulated_sequences"):
         if not (root / folder).is_dir():
+            listed = ", ".join(found[:6]) + (", …" if len(found) > 6 else "")
             raise InputError(f"{root} is not in the layout of FaceForensics++: expected {LAYOUT}; found {listed}")
 
 
@@ -79,7 +110,7 @@ def _videos(folder, compression):
 def _splits(root):
     """Return {'split': {identity: split}, 'pairs': [(a, b)]} from the official lists of pairs."""
     split, pairs = {}, []
-    for name in records.SPLITS:
+    for name in SPLITS:
         path = next((p for p in (root / f"{name}.json", root / "splits" / f"{name}.json") if p.is_file()), None)
         if path is None:
             raise InputError(f"no {name}.json in {root} or {root / 'splits'}: copy the official splits there")
@@ -102,26 +133,38 @@ def _pairs(path):
     return pairs
 
 
-def _add(found, path, generator, splits):
-    """Add a video to the Records `found`, or say why it is left out."""
+def _row(path, generator, splits):
+    """Return (row without its data set, '') or (None, why the video is left out)."""
     name = re.fullmatch(r"([^_]+)" if generator == "real" else r"([^_]+)_([^_]+)", path.stem)
     if not name:
         form = "<identity>" if generator == "real" else "<target>_<source>"
-        return found.skip(path, f"the name is not of the form {form}.mp4")
+        return None, f"the name is not of the form {form}.mp4"
     target, source = (name.group(1), "" if generator == "real" else name.group(2))
     split = [splits["split"].get(identity) for identity in (target, source) if identity]
     if None in split:
-        return found.skip(path, f"identity {(target, source)[split.index(None)]} is in no split")
+        return None, f"identity {(target, source)[split.index(None)]} is in no split"
     if len(set(split)) > 1:
-        return found.skip(path, f"target {target} is in {split[0]} but source {source} in {split[1]}")
+        return None, f"target {target} is in {split[0]} but source {source} in {split[1]}"
+    try:
+        fps, n_frames = video.header(path)
+    except InputError as error:
+        return None, str(error)
     mask = path.parents[2] / "masks" / "videos" / path.name
-    found.add(path, generator, path.stem, target, source, split[0], mask if mask.is_file() else "")
+    row = {
+        "generator": generator, "video": path.stem, "target": target, "source": source, "identity": target,
+        "split": split[0], "path": str(path), "mask_path": str(mask) if mask.is_file() else "", "fps": fps,
+        "n_frames": n_frames,
+    }  # fmt: skip
+    return row, ""
 
 
-def _absent(pairs, found):
-    """Yield the videos that the splits name and the disk lacks; a target faked from another source than its pair's is there."""
+def _absent(root, pairs, found):
+    """List the videos that the splits name and the disk lacks; a target faked from another source than its pair's is there."""
+    rows = []
     for generator, videos in found.items():
         there = {path.stem.split("_")[0] for path in videos}
         for target, source in sorted(way for pair in pairs for way in (pair, pair[::-1])):
             if target not in there:
-                yield videos[0].with_name(f"{target}.mp4" if generator == "real" else f"{target}_{source}.mp4")
+                path = videos[0].with_name(f"{target}.mp4" if generator == "real" else f"{target}_{source}.mp4")
+                rows.append({"path": str(path), "reason": "named by the splits, not on disk"})
+    return rows

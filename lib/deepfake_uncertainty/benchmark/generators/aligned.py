@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from deepfake_uncertainty.benchmark.generators import base, faceswap
+from deepfake_uncertainty.datasets.faces import similarity
 
 SIZE, POINTS = 64, 468
 ALIGNED = [33, 133, 362, 263, 168, 1, 61, 291, 152]  # points whose mean positions fix the aligned face
@@ -35,7 +36,7 @@ def template(clip):
 def alignments(clip):
     """Return the (F, 2, 3) similarities from frame px to the 64 x 64 aligned face."""
     goal = template(clip)
-    return np.stack([base.similarity(points[ALIGNED], goal[ALIGNED]) for points in clip.landmarks])
+    return similarity(clip.landmarks[:, ALIGNED].astype(np.float64), goal[ALIGNED])
 
 
 def align(clip):
@@ -43,7 +44,7 @@ def align(clip):
     maps = alignments(clip)
     faces = [cv2.warpAffine(frame, m, (SIZE, SIZE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
              for frame, m in zip(clip.frames, maps, strict=True)]  # fmt: skip
-    points = np.stack([base.apply(m, p) for m, p in zip(maps, clip.landmarks, strict=True)])
+    points = np.einsum("fij,fkj->fki", maps[:, :, :2], clip.landmarks) + maps[:, None, :, 2]
     return Aligned(np.stack(faces), points.astype(np.float32), maps, clip.sound)
 
 

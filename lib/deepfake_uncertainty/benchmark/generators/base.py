@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import Delaunay
 
+from deepfake_uncertainty.datasets.faces import similarity
 from deepfake_uncertainty.errors import InputError
 
 # Indices into MediaPipe's 468-point mesh.
@@ -95,15 +96,6 @@ def triangulate(points):
     return Delaunay(points).simplices.astype(np.int32)
 
 
-def similarity(source, target):
-    """Return the (2, 3) rotation, scale and shift that best maps `source` to `target`, both (K, 2) (Umeyama 1991)."""
-    centre_s, centre_t = source.mean(0), target.mean(0)
-    z, w = ((points - centre) @ [1, 1j] for points, centre in ((source, centre_s), (target, centre_t)))
-    turn = np.vdot(z, w) / np.vdot(z, z).real
-    matrix = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
-    return np.column_stack([matrix, centre_t - matrix @ centre_s])
-
-
 def apply(matrix, points):
     """Map points (..., 2) by an affine (2, 3) matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]
@@ -111,8 +103,9 @@ def apply(matrix, points):
 
 def mean_face(landmarks):
     """Return the mean face (468, 2) of landmarks (F, 468, 2), every frame first mapped to frame 0 by a similarity."""
-    aligned = [apply(similarity(points, landmarks[0]), points) for points in landmarks]
-    return np.mean(aligned, 0)
+    maps = similarity(landmarks.astype(np.float64), landmarks[0])
+    turned = np.einsum("fij,fkj->fki", maps[:, :, :2], landmarks) + maps[:, None, :, 2]
+    return turned.mean(0)
 
 
 def pose_and_expression(landmarks):

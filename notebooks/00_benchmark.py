@@ -16,7 +16,7 @@ import pandas as pd
 
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.benchmark import truth
-from deepfake_uncertainty.datasets import faceforensics, video
+from deepfake_uncertainty.datasets import leakage, video
 from deepfake_uncertainty.signals import ppg
 from deepfake_uncertainty.study import comparison, evaluate, probes, profiles
 
@@ -40,7 +40,7 @@ print(f"numpy {np.__version__}, pandas {pd.__version__}")
 
 # %% tags=["nbval-check-output"]
 index, skipped = profiles.videos(PROFILE)
-faceforensics.check_leakage(index)
+leakage.check_leakage(index)
 generators = list(dict.fromkeys(index["generator"]))
 print(f"{len(skipped)} videos skipped")
 index.pivot_table(index="generator", columns="split", values="video", aggfunc="count")

@@ -28,11 +28,11 @@ def _tell_skipped(skipped):
 
 
 def _check(options):
-    from deepfake_uncertainty.datasets import faceforensics
+    from deepfake_uncertainty.datasets import leakage
     from deepfake_uncertainty.study import profiles
 
     index, absent = profiles.videos(options.profile)
-    faceforensics.check_leakage(index)
+    leakage.check_leakage(index)
     _tell_skipped(absent.itertuples(index=False, name=None))
     print(index.pivot_table(index="generator", columns="split", values="video", aggfunc="count", fill_value=0).to_string())
     print(f"{len(index)} videos of {index['dataset'].iloc[0]}; {len(absent)} skipped")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.benchmark.stamp import read_stamp
-from deepfake_uncertainty.datasets import faceforensics
+from deepfake_uncertainty.datasets.index import index
+from deepfake_uncertainty.datasets.video import IMAGES
 from deepfake_uncertainty.errors import InputError
 
 GIVEN = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"  # the environment's name for a data root that the user gives
+SUFFIXES = {".mp4", ".json", ".csv", ".txt", *IMAGES}  # what the adapters read
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def root(profile):
     if given:
         return Path(given)
     if profile == "paper":
-        raise InputError(f"profile paper reads real data: set {GIVEN} to the root of FaceForensics++")
+        raise InputError(f"profile paper reads real data: set {GIVEN} to the root of a data set")
     return paths.DATA / profile / "SynthFF"
 
 
@@ -57,12 +59,12 @@ def built(profile):
 
 
 def videos(profile):
-    """Return `faceforensics.index` of the data of `profile`; InputError when the embedded benchmark is not built to its end."""
+    """Return `index` of the data of `profile`; InputError when the embedded benchmark is not built to its end."""
     folder = root(profile)
     if not os.environ.get(GIVEN) and not built(profile):
         command = f"python -m deepfake_uncertainty build --profile {profile}"
         raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
-    return faceforensics.index(folder)
+    return index(folder)
 
 
 def fingerprint():
@@ -70,5 +72,5 @@ def fingerprint():
     given = os.environ.get(GIVEN)
     if not given:
         return ""
-    found = sorted(path for path in Path(given).rglob("*") if path.suffix in {".mp4", ".json"})
+    found = sorted(path for path in Path(given).rglob("*") if path.suffix.lower() in SUFFIXES)
     return files.digest([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found])

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from deepfake_uncertainty import plotting, results
-from deepfake_uncertainty.datasets import faceforensics
+from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.study import comparison, profiles
 from deepfake_uncertainty.uncertainty.measures import measures
 
@@ -60,7 +60,7 @@ pd.DataFrame(by_hand).round(3)
 
 # %% tags=["nbval-check-output"]
 index, skipped = profiles.videos(PROFILE)
-faceforensics.check_leakage(index)
+leakage.check_leakage(index)
 fakes = index.loc[index["split"].eq("test"), "generator"].ne("real").mean()
 print(f"{len(skipped)} videos skipped; always saying 'fake' would be right for {fakes:.2f} of the test videos")
 index.pivot_table(index="generator", columns="split", values="video", aggfunc="count")

@@ -21,7 +21,7 @@ def track(n_frames, size=96):
     landmarks = np.zeros((n_frames, 468, 2), np.float32)
     for row, line in enumerate(ppg.LINES):
         landmarks[:, line] = [(10, 8 + 10 * row), (48, 8 + 10 * row), (86, 8 + 10 * row)]
-    return SimpleNamespace(crops=crops.astype(np.uint8), crop_landmarks=landmarks, fps=25.0)
+    return SimpleNamespace(crops=crops.astype(np.uint8), crop_landmarks=landmarks, times=np.arange(len(crops)) / 25, fps=25.0)
 
 
 def test_evenly_spaced_by_hand():

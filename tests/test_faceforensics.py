@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_uncertainty.datasets import faceforensics, video
+from deepfake_uncertainty.datasets import faceforensics, leakage, records, video
 from deepfake_uncertainty.errors import InputError
 
 PAIRS = {"train": [["000", "003"], ["007", "009"]], "val": [["011", "012"]], "test": [["020", "021"]]}
@@ -45,7 +45,7 @@ def videos(root, family="Deepfakes"):
 
 def test_index_of_a_whole_set(root):
     frame, skipped = faceforensics.index(root)
-    assert list(frame) == faceforensics.COLUMNS and skipped.empty and list(skipped) == ["path", "reason"]
+    assert list(frame) == records.COLUMNS and skipped.empty and list(skipped) == ["path", "reason"]
     assert list(dict.fromkeys(frame["generator"])) == ["real", "Deepfakes", "NeuralTextures", "Another"]
     for _, rows in frame.groupby("generator"):
         assert rows["split"].value_counts().to_dict() == {"train": 4, "val": 2, "test": 2}
@@ -55,7 +55,7 @@ def test_index_of_a_whole_set(root):
     assert fake["mask_path"].endswith("Deepfakes/masks/videos/003_000.mp4")
     assert set(frame[frame["generator"] != "Deepfakes"]["mask_path"]) == {""}
     assert set(frame["dataset"]) == {"FaceForensics++"} and set(frame[frame["generator"] == "real"]["source"]) == {""}
-    faceforensics.check_leakage(frame)
+    leakage.check_leakage(frame)
 
 
 def test_name_of_the_dataset(root):
@@ -94,7 +94,7 @@ def test_bad_videos_are_listed_and_the_rest_goes_on(root, movie):
     }  # fmt: skip
     assert set(reasons) == set(expected) and all(expected[name] in reasons[name] for name in expected)
     assert len(frame) == 29
-    faceforensics.check_leakage(frame)
+    leakage.check_leakage(frame)
 
 
 def test_roots_that_are_missing_empty_or_of_another_set(tmp_path):
@@ -140,13 +140,13 @@ def test_leakage_is_found():
         ("Deepfakes", "a_b", "a", "b", "train"),
         ("FaceSwap", "a_b", "a", "b", "train"),
     ]
-    faceforensics.check_leakage(table(clean))  # one name under two generators is two videos
+    leakage.check_leakage(table(clean))  # one name under two generators is two videos
     with pytest.raises(InputError, match="identity b occurs in the splits test, train"):
-        faceforensics.check_leakage(table([*clean, ("real", "b", "b", "", "test")]))
+        leakage.check_leakage(table([*clean, ("real", "b", "b", "", "test")]))
     with pytest.raises(InputError, match="identity b"):
-        faceforensics.check_leakage(table([*clean, ("Deepfakes", "c_b", "c", "b", "val")]))
+        leakage.check_leakage(table([*clean, ("Deepfakes", "c_b", "c", "b", "val")]))
     with pytest.raises(InputError, match="occurs 2 times"):
-        faceforensics.check_leakage(table([*clean, clean[1]]))
+        leakage.check_leakage(table([*clean, clean[1]]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -159,6 +159,6 @@ def test_leakage_agrees_with_a_plain_count(fakes):
             seen.setdefault(person, set()).add(split)
     if any(len(splits) > 1 for splits in seen.values()):
         with pytest.raises(InputError):
-            faceforensics.check_leakage(table(rows))
+            leakage.check_leakage(table(rows))
     else:
-        faceforensics.check_leakage(table(rows))
+        leakage.check_leakage(table(rows))

@@ -69,12 +69,13 @@ def test_a_given_root_is_known_by_its_names_sizes_and_dates(root, monkeypatch):
     assert profiles.fingerprint() == ""
     monkeypatch.setenv(profiles.GIVEN, str(root))
     seen = [profiles.fingerprint()]
-    for name, content in (("a.mp4", b"1"), ("train.json", b"[]"), ("a.mp4", b"22"), ("b/c.mp4", b"")):
+    changes = [("a.mp4", b"1"), ("train.json", b"[]"), ("a.mp4", b"22"), ("b/c.mp4", b"")]
+    for name, content in [*changes, ("meta_data.csv", b""), ("list.txt", b""), ("0/1.PNG", b"")]:
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(content)
         seen.append(profiles.fingerprint())
-    (root / "notes.txt").write_text("of no account")
-    assert len(set(seen)) == 5 and profiles.fingerprint() == seen[-1]
+    (root / "notes.md").write_text("of no account")
+    assert len(set(seen)) == 8 and profiles.fingerprint() == seen[-1]
 
 
 @pytest.mark.parametrize("name", ["quick", "full", "paper"])

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from deepfake_uncertainty import paths
+from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import base
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
@@ -200,14 +201,14 @@ def videos(folder, generators=("real", "A", "B"), identities=9):
 def test_leaks_are_refused(tmp_path):
     index = videos(tmp_path)
     split = {name: rows for name, rows in index.groupby("split")}
-    train.refuse_leak(split)
+    leakage.refuse_leak(split)
     with pytest.raises(InputError, match="video"):
-        train.refuse_leak({"val": split["test"], "test": split["test"]})
+        leakage.refuse_leak({"val": split["test"], "test": split["test"]})
     with pytest.raises(InputError, match="identity"):
-        train.refuse_leak({"a": index[index["generator"] == "A"], "b": index[index["generator"] == "B"]})
+        leakage.refuse_leak({"a": index[index["generator"] == "A"], "b": index[index["generator"] == "B"]})
     as_source = split["test"].assign(source="0")
     with pytest.raises(InputError, match="identity"):
-        train.refuse_leak({"train": split["train"], "test": as_source})
+        leakage.refuse_leak({"train": split["train"], "test": as_source})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,9 +53,17 @@ def write_json(path, content):
 
 
 def digest(*parts):
-    """Return a 16-digit hex key of `parts`: paths are read, everything else is written as JSON."""
+    """Return a 16-digit hex key of `parts`: files and folders of files are read, everything else is written as JSON."""
     state = hashlib.sha256()
     for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
+        data = _content(part) if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
         state.update(len(data).to_bytes(8, "little") + data)
     return state.hexdigest()[:16]
+
+
+def _content(path):
+    """Return the bytes of a file, or for a folder the digest of its files' names and bytes, in order of their names."""
+    if not path.is_dir():
+        return path.read_bytes()
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest(*(part for file in inside for part in (file.relative_to(path).as_posix(), file))).encode()

@@ -1,31 +1,29 @@
 """FaceForensics++ (Rössler et al. 2019), and every set written in its layout, as an index of videos."""
 
-import json
 import re
 from pathlib import Path
 
-import pandas as pd
-
-from deepfake_uncertainty.datasets import video
+from deepfake_uncertainty.datasets import records
+from deepfake_uncertainty.datasets.splits import SPLITS, assign
 from deepfake_uncertainty.errors import InputError
 
 FAMILIES = "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter"
 COMPRESSIONS = {"c0": ("c0", "raw"), "raw": ("raw", "c0"), "c23": ("c23",), "c40": ("c40",)}
-SPLITS = "train", "val", "test"
-COLUMNS = [
-    "dataset", "generator", "video", "target", "source", "identity", "split", "path", "mask_path", "fps", "n_frames",
-]  # fmt: skip
-KEY = ["dataset", "generator", "video"]
+FOLDERS = "original_sequences", "manipulated_sequences"
 LAYOUT = "original_sequences/youtube/<c0|c23|c40>/videos/*.mp4, manipulated_sequences/<method>/…, train|val|test.json"
 
 
-def index(root, compression="c23", dataset=None):
-    """Return (videos, skipped): a frame of one row a video, and a frame of `path, reason` for what was left out.
+def fits(root):
+    """Return True when `root` looks like FaceForensics++."""
+    return any((root / name).is_dir() for name in FOLDERS)
 
-    Columns of videos: dataset, generator ('real' or the family), video, target, source ('' for real), identity (of the
-    target), split, path, mask_path ('' without masks), fps in frames/s, n_frames. A fake belongs to a split only when
-    its target and its source do. One bad video is skipped with its reason. Raises InputError for a root that is
-    missing, empty or laid out in another way, and for splits that share an identity.
+
+def index(root, compression="c23", dataset=None):
+    """Return (videos, skipped) as `records.collect` does; a fake <target>_<source>.mp4 is the clip of target.
+
+    compression is c0 (or raw), c23 or c40; mask_path is '' without masks. A fake belongs to a split only when its target and
+    its source do. Raises InputError for a root that is missing, empty or laid out in another way, without real or without
+    fake videos of that compression, and for splits that share an identity.
     """
     root = Path(root)
     if compression not in COMPRESSIONS:
@@ -39,35 +37,10 @@ def index(root, compression="c23", dataset=None):
     if not real or not families:
         missing = "original" if not real else "manipulated"
         raise InputError(f"no {missing} videos of compression {compression} in {root}: found {_present(root)}")
-    rows, skipped = [], []
-    for generator, found in {"real": real, **families}.items():
-        for path in found:
-            row, reason = _row(path, generator, splits)
-            if reason:
-                skipped.append({"path": str(path), "reason": reason})
-            else:
-                rows.append({"dataset": dataset, **row})
-    skipped += _absent(root, splits["pairs"], {"real": real, **families})
-    if not rows:
-        raise InputError(f"none of the {len(skipped)} videos in {root} can be used; the first: {skipped[0]['reason']}")
-    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(skipped, columns=["path", "reason"])
-
-
-def check_leakage(videos):
-    """Raise InputError when an identity or a source occurs in two splits, or when a video's key occurs twice."""
-    twice = videos[videos.duplicated(KEY, keep=False)]
-    if len(twice):
-        raise InputError(f"the video {tuple(twice.iloc[0][KEY])} occurs {len(twice)} times: remove the copies")
-    people = pd.concat([
-        videos[["dataset", column, "split"]].set_axis(["dataset", "person", "split"], axis=1)
-        for column in ("identity", "target", "source")
-    ])  # fmt: skip
-    people = people[people["person"] != ""].drop_duplicates()
-    crossing = people[people.duplicated(["dataset", "person"], keep=False)]
-    if len(crossing):
-        person = crossing.iloc[0]["person"]
-        names = ", ".join(sorted(crossing[crossing["person"] == person]["split"]))
-        raise InputError(f"identity {person} occurs in the splits {names}: split by identity, target and source alike")
+    rows = [_row(path, generator) for generator, found in {"real": real, **families}.items() for path in found]
+    assign(rows, splits["split"])
+    rows += _absent(splits["pairs"], {"real": real, **families})
+    return records.collect(root, dataset, rows)
 
 
 def _check_layout(root):
@@ -76,7 +49,7 @@ def _check_layout(root):
     found = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     if not found:
         raise InputError(f"{root} is empty: expected {LAYOUT}")
-    for folder in ("original_sequences", "manipulated_sequences"):
+    for folder in FOLDERS:
         if not (root / folder).is_dir():
             listed = ", ".join(found[:6]) + (", …" if len(found) > 6 else "")
             raise InputError(f"{root} is not in the layout of FaceForensics++: expected {LAYOUT}; found {listed}")
@@ -123,42 +96,25 @@ def _splits(root):
 
 
 def _pairs(path):
-    try:
-        content = json.loads(path.read_text())
-        pairs = [tuple(str(identity) for identity in pair) for pair in content]
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a JSON list of pairs of identities: download it again") from error
-    if not pairs or any(len(pair) != 2 for pair in pairs):
+    content = records.read_json(path, list)
+    if not content or not all(isinstance(pair, list) and len(pair) == 2 for pair in content):
         raise InputError(f"{path} must be a JSON list of pairs of identities, such as [['000', '003']]")
-    return pairs
+    return [tuple(str(identity) for identity in pair) for pair in content]
 
 
-def _row(path, generator, splits):
-    """Return (row without its data set, '') or (None, why the video is left out)."""
+def _row(path, generator):
     name = re.fullmatch(r"([^_]+)" if generator == "real" else r"([^_]+)_([^_]+)", path.stem)
     if not name:
         form = "<identity>" if generator == "real" else "<target>_<source>"
-        return None, f"the name is not of the form {form}.mp4"
-    target, source = (name.group(1), "" if generator == "real" else name.group(2))
-    split = [splits["split"].get(identity) for identity in (target, source) if identity]
-    if None in split:
-        return None, f"identity {(target, source)[split.index(None)]} is in no split"
-    if len(set(split)) > 1:
-        return None, f"target {target} is in {split[0]} but source {source} in {split[1]}"
-    try:
-        fps, n_frames = video.header(path)
-    except InputError as error:
-        return None, str(error)
+        return {"path": path, "reason": f"the name is not of the form {form}.mp4"}
     mask = path.parents[2] / "masks" / "videos" / path.name
-    row = {
-        "generator": generator, "video": path.stem, "target": target, "source": source, "identity": target,
-        "split": split[0], "path": str(path), "mask_path": str(mask) if mask.is_file() else "", "fps": fps,
-        "n_frames": n_frames,
+    return {
+        "path": path, "generator": generator, "video": path.stem, "target": name.group(1),
+        "source": "" if generator == "real" else name.group(2), "mask_path": str(mask) if mask.is_file() else "",
     }  # fmt: skip
-    return row, ""
 
 
-def _absent(root, pairs, found):
+def _absent(pairs, found):
     """List the videos that the splits name and the disk lacks; a target faked from another source than its pair's is there."""
     rows = []
     for generator, videos in found.items():
@@ -166,5 +122,5 @@ def _absent(root, pairs, found):
         for target, source in sorted(way for pair in pairs for way in (pair, pair[::-1])):
             if target not in there:
                 path = videos[0].with_name(f"{target}.mp4" if generator == "real" else f"{target}_{source}.mp4")
-                rows.append({"path": str(path), "reason": "named by the splits, not on disk"})
+                rows.append({"path": path, "reason": "named by the splits, not on disk"})
     return rows

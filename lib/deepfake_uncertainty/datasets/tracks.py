@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 ARRAYS = "crops", "landmarks", "matrices", "times"
 
 
+# Real cameras jitter; more than this share of intervals that differ by more than this from the median is another matter.
+UNEVEN, JITTER = 0.05, 0.2
+
+
 @dataclass(frozen=True)
 class Track:
     """One face through a video.
@@ -40,6 +44,16 @@ class Track:
         """The landmarks in crop px, float32 (F, 468, 2)."""
         turn = np.swapaxes(self.matrices[:, :, :2], 1, 2)
         return self.landmarks @ turn + self.matrices[:, None, :, 2]
+
+
+def check_even(track):
+    """Raise InputError when a track's frames are not evenly spaced in time, as signals over time (pulse, motion) need them.
+
+    Detectors that read single frames do not ask: variable frame rate and missing images are nothing to them.
+    """
+    steps = np.diff(track.times)
+    if len(steps) and np.mean(np.abs(steps - np.median(steps)) > JITTER * np.median(steps)) > UNEVEN:
+        raise InputError(f"variable frame rate, steps of {steps.min():.3f} to {steps.max():.3f} s: re-encode at a constant rate")
 
 
 def load(path, size=96, max_frames=None):

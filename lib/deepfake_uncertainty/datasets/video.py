@@ -1,9 +1,12 @@
-"""H.264 files to RGB frames and sound and back, through PyAV, on one thread so that a rerun gives the same bytes."""
+"""Videos, or folders of images, to RGB frames and sound and back, through PyAV on one thread: a rerun gives the same bytes."""
 
+import os
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from deepfake_uncertainty import files
@@ -12,13 +15,15 @@ from deepfake_uncertainty.errors import InputError
 # Containers may declare a frame or two more than their edit list plays; more than this are missing.
 DECLARED_SLACK = 2
 SOUND_RATE = 16000  # Hz
+IMAGES = ".png", ".jpg", ".jpeg"
+IMAGE_RATE = 25.0  # frames/s of the clip that a folder of images was taken from: no such data set says it
 
 
 def _open(path):
     """Open `path` and return its container and first video stream, or say in one line why not."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no video file at {path}: check the path")
+    if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no disk can hold
+        raise InputError(f"no video file at {path}, nor a folder of images: check the path")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty (0 bytes): download or build it again")
     try:
@@ -41,7 +46,13 @@ def _rate(stream, path):
 
 
 def header(path):
-    """Return (frames per second, number of frames) as the container states them; InputError for an unreadable file."""
+    """Return (frames per second, number of frames) as the container states them; InputError for an unreadable file.
+
+    Images in a folder are frames of a clip of IMAGE_RATE, those that their names count: 000, 015, 030 are 25/15 frames/s.
+    """
+    images = _images(path)
+    if images:
+        return _image_rate(images), len(images)
     container, stream = _open(path)
     with container:
         fps = _rate(stream, path)
@@ -64,10 +75,15 @@ def _declared(stream, fps):
 def stream_frames(path, max_frames=None):
     """Yield (frame uint8 (H, W, 3) RGB, time in seconds from the first frame), upright, at most `max_frames` of them.
 
-    Raises InputError for a missing, empty, corrupt, truncated or audio-only file, and for one without a single frame.
+    `path` is a file, or a folder of images in the order of the numbers in their names (see `header`). Raises InputError for
+    a missing, empty, corrupt, truncated or audio-only file, one without a single frame, and an unreadable image.
     """
     if max_frames is not None and max_frames < 1:
         raise InputError(f"max_frames is {max_frames}: ask for at least one frame of {path}")
+    images = _images(path)
+    if images:
+        yield from zip(map(_read_image, images[:max_frames]), _image_times(images), strict=False)
+        return
     container, stream = _open(path)
     with container:
         fps = _rate(stream, path)
@@ -86,6 +102,43 @@ def stream_frames(path, max_frames=None):
         raise InputError(f"{path} holds no frame: replace the file")
     if count + DECLARED_SLACK < declared:
         raise InputError(f"{path} is truncated, {count} of {declared} frames can be read: replace the file")
+
+
+def is_image(name):
+    """Return True when a file of that name is an image that `stream_frames` reads."""
+    return name.lower().endswith(IMAGES) and not name.startswith(".")
+
+
+def _images(path):
+    """Return the images in a folder, 2.png before 10.png; [] where there are none, or no folder."""
+    if not os.path.isdir(path):
+        return []
+    found = [image for image in Path(path).iterdir() if is_image(image.name)]
+    return sorted(found, key=lambda image: ([int(n) for n in re.findall(r"[0-9]+", image.stem)], image.name))
+
+
+def _image_times(images):
+    """Return the time of each image in s from the first: the last number in its name counts the frames of the clip.
+
+    Where the names do not count upwards, the images are taken as consecutive frames.
+    """
+    numbers = [re.findall(r"[0-9]+", image.stem)[-1:] for image in images]
+    counts = np.array([int(n[0]) if n and len(n[0]) < 10 else 0 for n in numbers])
+    if (np.diff(counts) <= 0).any():
+        counts = np.arange(len(images))
+    return (counts - counts[0]) / IMAGE_RATE
+
+
+def _image_rate(images):
+    return float(1 / np.median(np.diff(_image_times(images)))) if len(images) > 1 else IMAGE_RATE
+
+
+def _read_image(path):
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    if image is None:
+        raise InputError(f"{path} is not a readable image, or is cut off: replace it, or remove it")
+    return image
 
 
 def _upright(frame):

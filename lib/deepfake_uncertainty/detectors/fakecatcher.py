@@ -3,6 +3,7 @@
 import numpy as np
 from torch import nn
 
+from deepfake_uncertainty.datasets import tracks
 from deepfake_uncertainty.detectors.base import Classifier, evenly_spaced
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.signals import ppg
@@ -25,8 +26,10 @@ def network(n_classes, dropout):
 def maps(track, n, window=64):
     """Return (PPG maps float32 (m, 1, 64, window) in [0, 1], first frames int64 (m,)) from windows with stride window/2.
 
-    m = min(n, windows in the clip), spread over the whole of it; raises InputError for a clip shorter than the window.
+    m = min(n, windows in the clip), spread over the whole of it; raises InputError for a clip shorter than the window or of
+    variable frame rate.
     """
+    tracks.check_even(track)
     n_frames = len(track.crops)
     if n_frames < window:
         raise InputError(f"clip of {n_frames} frames is shorter than the PPG window of {window}: give a longer clip")

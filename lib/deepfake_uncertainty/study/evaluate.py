@@ -3,12 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from deepfake_uncertainty.datasets.leakage import KEY
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import metrics
 from deepfake_uncertainty.uncertainty.measures import measures
 
-# A folder or file name alone is no key: the same name stands under every generator.
-KEY = ["dataset", "generator", "video"]
 SCORES = "softmax", "total", "aleatoric", "epistemic"
 LEVEL = 95  # percent
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from deepfake_uncertainty import files, paths, results
-from deepfake_uncertainty.datasets import tracks
+from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
@@ -204,7 +204,7 @@ def _checked(detector, method, settings):
 
 def fingerprint(index):
     """Return a hex key of the rows of an index and of the bytes of their files; a file that is gone counts as empty."""
-    return files.digest(index.to_json(), *(Path(path) if os.path.isfile(path) else "" for path in index["path"]))
+    return files.digest(index.to_json(), *(Path(path) if os.path.exists(path) else "" for path in index["path"]))
 
 
 
@@ -224,14 +224,14 @@ def samples_for(detector, method, index, seed, T, on=None, settings=None):
         raise InputError(f"T is {T}: give at least one sample")
     training = index[index["split"] == "train"]
     asked = (index[index["split"] != "train"] if on is None else on).reset_index(drop=True)
-    train.refuse_leak({"what is trained on": training, "what is predicted": asked})
-    train.refuse_leak({f"split {name}": rows for name, rows in asked.groupby("split")})
+    leakage.refuse_leak({"what is trained on": training, "what is predicted": asked})
+    leakage.refuse_leak({f"split {name}": rows for name, rows in asked.groupby("split")})
     model = fitted(detector, method, index, seed, settings)
 
     def make():
         x, rows = load_inputs(asked, spec, settings.classes, settings.recipe.samples_a_video)
-        place = pd.Series(asked.index, pd.MultiIndex.from_frame(asked[train.KEY]))
-        of = place[pd.MultiIndex.from_frame(rows[train.KEY])].to_numpy()
+        place = pd.Series(asked.index, pd.MultiIndex.from_frame(asked[leakage.KEY]))
+        of = place[pd.MultiIndex.from_frame(rows[leakage.KEY])].to_numpy()
         skipped = json.dumps(rows.attrs["skipped"])
         return {"probabilities": model.sample(x, T), "video": of, "start": rows["start"].to_numpy(), "skipped": skipped}
 

@@ -8,10 +8,12 @@ import pandas as pd
 
 from deepfake_uncertainty import files, paths
 from deepfake_uncertainty.benchmark.stamp import read_stamp
-from deepfake_uncertainty.datasets import index
+from deepfake_uncertainty.datasets.index import index
+from deepfake_uncertainty.datasets.video import IMAGES
 from deepfake_uncertainty.errors import InputError
 
 GIVEN = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"  # the environment's name for a data root that the user gives
+SUFFIXES = {".mp4", ".json", ".csv", ".txt", *IMAGES}  # what the adapters read
 GIVEN_AV = "DEEPFAKE_UNCERTAINTY_AV_ROOT"  # the same for data with sound
 # Of each embedded data set: the environment's name for real data in its place, and what those are.
 _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCeleb")}
@@ -38,7 +40,7 @@ class Profile:
 
 
 _PROFILES = {
-    "quick": Profile("quick", identities=60, av_identities=24, frames=144, samples=20, resamples=1000),
+    "quick": Profile("quick", identities=48, av_identities=20, frames=144, samples=20, resamples=1000),
     "full": Profile("full", 200, 80, frames=192, samples=50, resamples=2000, compressions=("c0", "c23", "c40")),
     "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }
@@ -89,12 +91,12 @@ def datasets():
 
 
 def videos(profile, dataset="SynthFF"):
-    """Return `index.index` of a data set of `profile`; InputError when the embedded benchmark is not built to its end."""
+    """Return `index` of a data set of `profile`; InputError when the embedded benchmark is not built to its end."""
     folder = root(profile, dataset)
     if not os.environ.get(_REAL[dataset][0]) and not built(profile):
         command = f"python -m deepfake_uncertainty build --profile {profile}"
         raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
-    return index.index(folder)
+    return index(folder)
 
 
 def all_videos(profile):
@@ -105,8 +107,8 @@ def all_videos(profile):
 
 def fingerprint():
     """Return a key of the names, sizes and dates of the data that the user gave, '' for the embedded benchmark."""
-    given = os.environ.get(GIVEN)
-    if not given:
+    roots = [os.environ[name] for name, _ in _REAL.values() if os.environ.get(name)]
+    if not roots:
         return ""
-    found = sorted(path for path in Path(given).rglob("*") if path.suffix in {".mp4", ".json"})
+    found = sorted(path for root in roots for path in Path(root).rglob("*") if path.suffix.lower() in SUFFIXES)
     return files.digest([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found])

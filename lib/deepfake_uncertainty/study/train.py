@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import fcntl
 import hashlib
-import itertools
 import json
 import logging
 import math
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,28 +21,6 @@ from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything, threads
 
 log = logging.getLogger(__name__)
-KEY = ["dataset", "generator", "video"]
-
-
-def refuse_leak(splits):
-    """Raise InputError when two of the frames {name: index} share a video or a person (identity, target or source)."""
-    for (one, rows), (other, others) in itertools.combinations(splits.items(), 2):
-        for what, of in (("video", _videos), ("identity", _people)):
-            shared = of(rows) & of(others)
-            if shared:
-                example = "/".join(map(str, min(shared)))
-                raise InputError(f"{one} and {other} share {len(shared)} by {what}, such as {example}: split by identity")
-
-
-def _videos(rows):
-    return set(rows[KEY].itertuples(index=False, name=None))
-
-
-def _people(rows):
-    """A fake shows two people, and either may have taught the detector."""
-    columns = [name for name in ("identity", "target", "source") if name in rows]
-    named = pd.concat([rows[["dataset", name]].set_axis(["dataset", "person"], axis=1) for name in columns])
-    return set(named[named["person"].fillna("") != ""].itertuples(index=False, name=None))
 
 
 def _checked(x, y):

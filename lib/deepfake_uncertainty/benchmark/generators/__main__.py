@@ -1,26 +1,23 @@
 """Train the generators whose weights ship: `python -m deepfake_uncertainty.benchmark.generators [NAME ...]`."""
 
-import importlib
 import sys
 
 import torch
 
-from deepfake_uncertainty.benchmark.generators import learned
+from deepfake_uncertainty.benchmark.generators import learned, registry
 
-MODULES = {"FaceShifter": "faceshifter", "NeuralTextures": "neuraltextures", "faceswap": "styleswap", "fsgan": "fsgan",
-           "wav2lip": "wav2lip"}  # fmt: skip
+TAUGHT = {name: module for name, module in registry.MODULES.items() if hasattr(module, "teach")}
 
 
 def main(names):
     """Train the named generators, or all of them, and ship their weights and cards."""
-    torch.set_num_threads(2)
-    for name in names or MODULES:
-        if name not in MODULES:
-            sys.exit(f"error: no trained generator {name!r}: choose among {', '.join(MODULES)}")
-        module = importlib.import_module(f"deepfake_uncertainty.benchmark.generators.{MODULES[name]}")
-        network, card = module.teach()
-        learned.ship(name, network, card)
-        print(name, card)
+    torch.set_num_threads(1)  # the weights must not depend on the number of cores
+    if unknown := set(names) - set(TAUGHT):
+        sys.exit(f"error: no trained generator {sorted(unknown)[0]!r}: choose among {', '.join(TAUGHT)}")
+    for name in names or TAUGHT:
+        network, card = TAUGHT[name].teach()
+        learned.ship(TAUGHT[name].FILE, network, card)
+        print(name, card, flush=True)
 
 
 main(sys.argv[1:])

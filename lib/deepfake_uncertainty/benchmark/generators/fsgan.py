@@ -16,7 +16,7 @@ from torch.nn import functional
 from deepfake_uncertainty.benchmark.generators import aligned, base, faceswap, learned, texture
 
 NAME, FILE = "fsgan", "fsgan"
-STEPS = 1500
+STEPS = 1000
 
 
 class Network(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional
 from deepfake_uncertainty.benchmark.generators import aligned, base, face2face, learned, texture
 
 NAME, FILE = "NeuralTextures", "neuraltextures"
-STEPS = 1200
+STEPS = 1000
 ADVERSE = 0.01
 
 

@@ -55,11 +55,8 @@ index.pivot_table(index=by, columns="split", values="video", aggfunc="count", fi
 # benchmark's, on frames and found landmarks; Deepfakes learns from its own cast while the benchmark is built.
 
 # %%
-cards = [learned.card(path.stem) for path in sorted(learned.WEIGHTS.glob("*.json"))]
-names = {module.__name__.rpartition(".")[2]: name for name, module in registry.MODULES.items()}
-stems = [names[path.stem] for path in sorted(learned.WEIGHTS.glob("*.json"))]
-columns = ["identities", "frames", "steps", "seconds", "loss_before", "loss", "seed"]
-pd.DataFrame(cards, pd.Index(stems, name="generator"))[columns]
+cards = {path.stem: learned.card(path.stem) for path in sorted(learned.WEIGHTS.glob("*.json"))}
+pd.DataFrame(cards).T[["identities", "frames", "steps", "seconds", "loss_before", "loss", "seed"]]
 
 # %% [markdown]
 # ## People and fakes
@@ -92,13 +89,10 @@ def contact_sheet(videos):
 
 
 # %%
-sets = {name: videos for name, videos in index.groupby("dataset", sort=False)}
-figure, shown = contact_sheet(sets["SynthFF"])
-results.save(figure, "00_people_synthff", shown, PROFILE, SEED);
-
-# %%
-figure, shown = contact_sheet(sets["SynthAV"])
-results.save(figure, "00_people_synthav", shown, PROFILE, SEED);
+sets = dict(list(index.groupby("dataset", sort=False)))
+for name, videos in sets.items():
+    figure, shown = contact_sheet(videos)
+    results.save(figure, f"00_people_{name.lower()}", shown, PROFILE, SEED)
 
 # %% [markdown]
 # ## What a generator leaves
@@ -121,10 +115,10 @@ def residues(axes, videos):
         column[0].set_title(name.replace("-", "-\n"), fontsize=7)
 
 
-figure, axes = plt.subplots(6, 5, figsize=(6.2, 7.8))
+figure, axes = plt.subplots(3 * len(sets), 5, figsize=(6.2, 3.9 * len(sets)))
 for k, videos in enumerate(sets.values()):
     residues(axes[3 * k : 3 * k + 3], videos)
-for k, name in enumerate(["fake", f"residue x {GAIN}", "mask"] * 2):
+for k, name in enumerate(["fake", f"residue x {GAIN}", "mask"] * len(sets)):
     axes[k, 0].set_ylabel(name)
 
 # %% [markdown]

@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepfake_uncertainty.benchmark import render
 from deepfake_uncertainty.benchmark.generators import aligned, base, deepfakes, face2face, learned, registry, texture, wav2lip
+from deepfake_uncertainty.datasets import faces
 from deepfake_uncertainty.errors import InputError
 
 
@@ -221,3 +223,21 @@ def test_a_small_training_learns_and_repeats_itself():
     (one, loss), (two, _) = run(), run()
     assert loss < 0.3
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_the_painted_mouth_follows_what_is_heard_and_not_what_was_there():
+    mesh, clips = faces.FaceMesh(), []
+    for number in range(2):
+        clip = render.render_clip(number, 3, n_frames=64)
+        landmarks, found, _ = mesh.track(clip.frames)
+        footage = base.footage(number, clip.frames, landmarks, found, "", clip.truth["sound"])
+        clips.append((footage, clip.truth["expression"][:, 0]))
+    (source, heard), (target, own) = clips
+    face = aligned.align(target)
+    maps = wav2lip.hidden(face, face.faces[0])
+    columns = torch.from_numpy(wav2lip.columns(source.sound, 25.0, len(own)))
+    made = learned.image(learned.run(wav2lip.shipped(), maps, columns))
+    inside = base.polygon(base.enlarge(face.points.mean(0)[base.LIPS], 1.3), (64, 64)) > 0
+    darkness = -made.mean(-1)[:, inside].min(1)
+    assert np.corrcoef(darkness, heard)[0, 1] > 0.5
+    assert abs(np.corrcoef(darkness, own)[0, 1]) < 0.4

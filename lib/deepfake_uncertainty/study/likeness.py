@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from deepfake_uncertainty.datasets import tracks
+from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors.base import Classifier, Recipe, evenly_spaced
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
@@ -79,5 +79,5 @@ def table(index, seed=0, count=8):
         start, goal = place[row.dataset, row.target], place[row.dataset, source]
         here = _embed(model, faces(row.path, count, (0.6, 0.8)))
         moved = float((here - start) @ (goal - start) / np.square(goal - start).sum())
-        rows.append({name: getattr(row, name) for name in (*train.KEY, "identity", "split")} | {"moved": moved})
+        rows.append({name: getattr(row, name) for name in (*leakage.KEY, "identity", "split")} | {"moved": moved})
     return pd.DataFrame(rows)

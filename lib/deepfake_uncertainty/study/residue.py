@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from deepfake_uncertainty.datasets import tracks, video
+from deepfake_uncertainty.datasets import leakage, tracks, video
 from deepfake_uncertainty.errors import InputError
 
-KEY = ["dataset", "generator", "video", "identity", "split"]
+KEY = [*leakage.KEY, "identity", "split"]
 RADII = 24  # rings of the spectrum, from 0 to half a cycle a pixel
 
 

@@ -16,7 +16,7 @@ def main(names):
         sys.exit(f"error: no trained generator {sorted(unknown)[0]!r}: choose among {', '.join(TAUGHT)}")
     for name in names or TAUGHT:
         network, card = TAUGHT[name].teach()
-        learned.ship(TAUGHT[name].FILE, network, card)
+        learned.ship(name, network, card)
         print(name, card, flush=True)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from deepfake_uncertainty.benchmark.generators import aligned, base, faceswap, learned, texture
 
-NAME, FILE = "FaceShifter", "faceshifter"
+NAME = "FaceShifter"
 CODE, WIDTHS = 48, (48, 40, 32, 16)
 STEPS = 1500
 
@@ -114,7 +114,7 @@ def teach(seed=0, steps=STEPS):
 
 @functools.cache
 def _network():
-    return learned.load(FILE, Network())
+    return learned.load(NAME, Network())
 
 
 @torch.no_grad()

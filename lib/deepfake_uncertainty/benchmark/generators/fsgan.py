@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from deepfake_uncertainty.benchmark.generators import aligned, base, faceswap, learned, texture
 
-NAME, FILE = "fsgan", "fsgan"
+NAME = "fsgan"
 STEPS = 1000
 
 
@@ -82,7 +82,7 @@ def teach(seed=0, steps=STEPS):
 
 @functools.cache
 def _network():
-    return learned.load(FILE, Network())
+    return learned.load(NAME, Network())
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
@@ -173,7 +174,7 @@ def load(name, network):
     path = WEIGHTS / f"{name}.safetensors"
     try:
         network.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         command = f"python -m deepfake_uncertainty.benchmark.generators {name}"
         raise InputError(f"{path} is missing or does not fit the code: check the clone, or run {command}") from error
     return network.eval().to(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from deepfake_uncertainty.benchmark.generators import aligned, base, face2face, learned, texture
 
-NAME, FILE = "NeuralTextures", "neuraltextures"
+NAME = "NeuralTextures"
 STEPS = 1000
 ADVERSE = 0.01
 
@@ -95,7 +95,7 @@ def teach(seed=0, steps=STEPS):
 
 @functools.cache
 def _network():
-    return learned.load(FILE, Network())
+    return learned.load(NAME, Network())
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from deepfake_uncertainty.benchmark.generators import aligned, base, faceswap, learned, texture
 
-NAME, FILE = "faceswap", "styleswap"
+NAME = "faceswap"
 STEPS = 1500
 SCALES = (8, 16, 32)
 WIDTHS = (64, 48, 32)
@@ -88,7 +88,7 @@ def teach(seed=0, steps=STEPS):
 
 @functools.cache
 def _network():
-    return learned.load(FILE, Network())
+    return learned.load(NAME, Network())
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from deepfake_uncertainty.benchmark import voice
 from deepfake_uncertainty.benchmark.generators import aligned, base, learned
 from deepfake_uncertainty.errors import InputError
 
-NAME, FILE = "wav2lip", "wav2lip"
+NAME = "wav2lip"
 STEPS, EXPERT_STEPS, SYNC, CHOICES = 1000, 1200, 0.05, 32
 RUN = 5  # frames that the expert judges together, and mel columns about a frame
 CODE = 48
@@ -140,9 +140,17 @@ def teach(seed=0, steps=STEPS):
     return network, card | {"expert_steps": EXPERT_STEPS, "expert_right": round(right, 3), "expert_choices": CHOICES}
 
 
+def hidden(clip, reference):
+    """Return `inputs` of every frame of an `Aligned` clip with one reference face uint8 (64, 64, 3) of the same person."""
+    lower = torch.from_numpy(_lowers(clip)).permute(0, 3, 1, 2)
+    looks = learned.tensor(reference[None]).expand(len(lower), -1, -1, -1)
+    return inputs(learned.tensor(clip.faces), lower, looks)
+
+
 @functools.cache
-def _network():
-    return learned.load(FILE, Network())
+def shipped():
+    """Return the network with its shipped weights."""
+    return learned.load(NAME, Network())
 
 
 @torch.no_grad()
@@ -155,9 +163,6 @@ def generate(source, target, rng):
     if source.sound is None:
         raise InputError(f"clip {source.identity:03d} has no sound to speak to: wav2lip needs a data set with sound")
     own, count = aligned.align(target), len(target.frames)
-    usable = np.flatnonzero(target.found)
-    reference = learned.tensor(own.faces[[rng.choice(usable)]]).expand(count, -1, -1, -1)
-    lower = torch.from_numpy(_lowers(own)).permute(0, 3, 1, 2)
-    maps = inputs(learned.tensor(own.faces), lower, reference)
-    made = learned.run(_network(), maps, torch.from_numpy(columns(source.sound, 25.0, count)))
-    return aligned.paste(target, learned.image(made), own.maps, None, rng.uniform(0.04, 0.08), lower[:, 0].numpy())
+    maps = hidden(own, own.faces[rng.choice(np.flatnonzero(target.found))])
+    made = learned.run(shipped(), maps, torch.from_numpy(columns(source.sound, 25.0, count)))
+    return aligned.paste(target, learned.image(made), own.maps, None, rng.uniform(0.04, 0.08), maps[:, 3].numpy())

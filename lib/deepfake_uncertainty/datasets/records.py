@@ -19,14 +19,16 @@ def collect(root, dataset, rows):
 
     A row has path and either reason (why it is left out) or generator ('real' or the family), video, target, source ('' for
     none), split and, where there are masks, mask_path; the identity is the target's. A video whose header cannot be read, or
-    whose key occurs twice, is skipped with its reason. Raises InputError when none is left.
+    whose key or file is named twice, is skipped with its reason. Raises InputError when none is left.
     """
-    keys = Counter((row["generator"], row["video"]) for row in rows if not row.get("reason"))
+    usable = [row for row in rows if not row.get("reason")]
+    named = Counter((row["generator"], row["video"]) for row in usable) + Counter(str(row["path"]) for row in usable)
     videos, skipped = [], []
     for row in rows:
         found, reason = None, row.get("reason", "")
-        if not reason and keys[row["generator"], row["video"]] > 1:
-            reason = f"named {keys[row['generator'], row['video']]} times: remove the copies"
+        if not reason:
+            times = max(named[row["generator"], row["video"]], named[str(row["path"])])
+            reason = f"named {times} times: keep one" if times > 1 else ""
         if not reason:
             found, reason = _header(row["path"])
         if reason:

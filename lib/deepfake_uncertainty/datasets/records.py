@@ -1,6 +1,7 @@
 """What every data set becomes: one row a video, and a list of what was left out and why."""
 
 import json
+import warnings
 from collections import Counter
 
 import pandas as pd
@@ -52,8 +53,9 @@ def _header(path):
 def read_table(path, columns):
     """Return the CSV at `path` as a frame of text, '' where it is empty; InputError unless it has `columns`."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig").fillna("")
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines wider than the header
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig").fillna("")
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path} is not a readable table: download it again") from error
     missing = [name for name in columns if name not in table]
     if missing:

@@ -8,10 +8,11 @@ import pytest
 import small_layouts as layouts
 from small_layouts import put
 
-from deepfake_uncertainty import files
+from deepfake_uncertainty import cli, files
 from deepfake_uncertainty.datasets import celebdf, dfdc, fakeavceleb, framefolders, leakage, records, splits, video
 from deepfake_uncertainty.datasets.index import ADAPTERS, index
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import profiles
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +233,28 @@ def test_digest_of_a_folder_holds_names_and_bytes(tmp_path):
         seen.add(files.digest(tmp_path))
     (tmp_path / "1.png").rename(tmp_path / "3.png")
     assert len(seen | {files.digest(tmp_path)}) == 5 and files.digest(tmp_path) == files.digest(tmp_path)
+
+
+@pytest.mark.parametrize("name", layouts.ALL)
+def test_check_counts_the_videos_of_any_layout(tmp_path, content, name, monkeypatch, capsys):
+    root = layouts.ALL[name](tmp_path, content)
+    monkeypatch.setenv(profiles.GIVEN, str(root))
+    assert cli.main(["check"]) == 0
+    out, err = capsys.readouterr()
+    frame, skipped = index(root)
+    assert f"{len(frame)} videos of {name}; {len(skipped)} skipped" in out and all(text in out for text in splits.SPLITS)
+    assert err.count("\n") == len(skipped)
+
+
+def test_all_compressions_directions_and_methods_of_faceforensics(tmp_path, content):
+    root = layouts.faceforensics(tmp_path, content)
+    for compression, folder in (("c40", "c40"), ("c0", "raw")):
+        for path in list(root.glob("*_sequences/*/c23/videos/*.mp4")):
+            put(path.parents[2] / folder / "videos" / path.name, content)
+        frame, skipped = index(root, compression)
+        assert len(frame) == 24 and skipped.empty and frame["path"].str.contains(f"/{folder}/").all()
+        assert frame["generator"].value_counts().to_dict() == {"real": 8, "Deepfakes": 8, "FaceShifter": 8}
+        fakes = frame[frame["generator"] == "FaceShifter"]
+        assert set(fakes["video"]) == set(fakes["source"] + "_" + fakes["target"])  # both directions of each pair
+    with pytest.raises(InputError, match="choose one of c0, raw, c23, c40"):
+        index(root, "c24")

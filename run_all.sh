@@ -19,7 +19,8 @@ options
             full    the embedded benchmark at full size
             paper   real data sets: needs --data-root
   --jobs N          jobs at a time (default: the number of processors)
-  --data-root DIR   a data set in the FaceForensics++ layout, read in place of the embedded benchmark
+  --data-root DIR   a data set in place of the embedded benchmark, in its published layout: FaceForensics++, FakeAVCeleb,
+                    Celeb-DF-v2, DFDC, WildDeepfake (unpacked) or DF40; see README.md
 TEXT
 }
 
@@ -42,7 +43,7 @@ parse() {
   [[ $profile =~ ^(quick|full|paper)$ ]] || fail "unknown profile '$profile': use quick, full or paper"
   [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs needs a number above zero, not '$jobs'"
   [[ -z $data_root || -d $data_root ]] || fail "--data-root '$data_root' is not a folder: give the root of the data set"
-  [[ $profile != paper || -n $data_root ]] || fail "profile paper needs --data-root DIR with FaceForensics++"
+  [[ $profile != paper || -n $data_root ]] || fail "profile paper needs --data-root DIR with a real data set"
 }
 
 pins() { awk '/^ *- pip:/ {on = 1; next} /^[^ ]/ {on = 0} on && $1 == "-" {print $2}' environment.yml; }

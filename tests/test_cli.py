@@ -181,7 +181,7 @@ def test_damaged_entries_are_made_again(world, capsys, caplog, kind):
 
 
 def test_an_interruption_is_one_line_and_130(world, capsys, monkeypatch):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(predict, "samples_for", stop)

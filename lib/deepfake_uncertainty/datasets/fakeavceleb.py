@@ -36,7 +36,8 @@ def index(root, dataset=None):
     table = records.read_table(root / TABLE, ["source", "target1", "target2", "method", "path"])
     if not str(table.columns[-1]).startswith("Unnamed"):
         raise InputError(f"{root / TABLE} lacks its last, unnamed column of folders: download it again")
-    table["folder"] = table[table.columns[-1]].str.partition("/")[2]  # its first part is the data set's own name
+    # The first part of a folder is the data set's own name.
+    table["folder"] = table[table.columns[-1]].str.replace(r"^[^/]*/?", "", regex=True)
     rows = [_row(root, group) for _, group in table.groupby(["folder", "path"], sort=False)]
     rows += records.unlisted(sorted(root.glob("*Video-*Audio/**/*.mp4")), rows, TABLE)
     if (root / "splits.json").is_file():

@@ -1,6 +1,7 @@
 """What every data set becomes: one row a video, and a list of what was left out and why."""
 
 import json
+import warnings
 from collections import Counter
 
 import pandas as pd
@@ -19,14 +20,16 @@ def collect(root, dataset, rows):
 
     A row has path and either reason (why it is left out) or generator ('real' or the family), video, target, source ('' for
     none), split and, where there are masks, mask_path; the identity is the target's. A video whose header cannot be read, or
-    whose key occurs twice, is skipped with its reason. Raises InputError when none is left.
+    whose key or file is named twice, is skipped with its reason. Raises InputError when none is left.
     """
-    keys = Counter((row["generator"], row["video"]) for row in rows if not row.get("reason"))
+    usable = [row for row in rows if not row.get("reason")]
+    named = Counter((row["generator"], row["video"]) for row in usable) + Counter(str(row["path"]) for row in usable)
     videos, skipped = [], []
     for row in rows:
         found, reason = None, row.get("reason", "")
-        if not reason and keys[row["generator"], row["video"]] > 1:
-            reason = f"named {keys[row['generator'], row['video']]} times: remove the copies"
+        if not reason:
+            times = max(named[row["generator"], row["video"]], named[str(row["path"])])
+            reason = f"named {times} times: keep one" if times > 1 else ""
         if not reason:
             found, reason = _header(row["path"])
         if reason:
@@ -50,8 +53,9 @@ def _header(path):
 def read_table(path, columns):
     """Return the CSV at `path` as a frame of text, '' where it is empty; InputError unless it has `columns`."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig").fillna("")
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines wider than the header
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig").fillna("")
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path} is not a readable table: download it again") from error
     missing = [name for name in columns if name not in table]
     if missing:

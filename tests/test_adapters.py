@@ -1,0 +1,260 @@
+"""Every data set on a miniature tree in its layout: one index, its quirks, and roots that are wrong."""
+
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import small_layouts as layouts
+from small_layouts import put
+
+from deepfake_uncertainty import cli, files
+from deepfake_uncertainty.datasets import celebdf, dfdc, fakeavceleb, framefolders, leakage, records, splits, video
+from deepfake_uncertainty.datasets.index import ADAPTERS, index
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import profiles
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return layouts.movie(tmp_path_factory.mktemp("movie"))
+
+
+def reasons(skipped):
+    return {path.rsplit("/", 1)[1]: reason for path, reason in skipped.itertuples(index=False)}
+
+
+@pytest.mark.parametrize("name", layouts.ALL)
+def test_every_layout_gives_the_same_index(tmp_path, content, name):
+    root = layouts.ALL[name](tmp_path, content)
+    frame, skipped = index(root)
+    assert list(frame) == records.COLUMNS and list(skipped) == records.SKIPPED
+    assert set(frame["dataset"]) == {name} and set(index(root, dataset="mine")[0]["dataset"]) == {"mine"}
+    assert set(frame["split"]) == set(splits.SPLITS) and "real" in set(frame["generator"])
+    assert (frame["identity"] == frame["target"]).all() and (frame[frame["generator"] == "real"]["source"] == "").all()
+    assert frame["n_frames"].isin([3, 5]).all() and not frame.isna().any(axis=None)
+    leakage.check_leakage(frame)
+    leakage.refuse_leak(dict(list(frame.groupby("split"))))
+    assert frame.equals(index(root)[0]) and skipped.equals(index(root)[1])
+    assert sum(adapter.fits(root) for adapter in ADAPTERS.values()) == 1
+
+
+def test_roots_in_no_layout_name_the_known_ones_and_what_was_found(tmp_path):
+    with pytest.raises(InputError, match="no folder"):
+        index(tmp_path / "none")
+    with pytest.raises(InputError, match="is empty; expected one of FaceForensics"):
+        index(tmp_path)
+    for number in range(9):
+        (tmp_path / f"folder{number}").mkdir()
+    with pytest.raises(InputError, match=r"found folder0, .*folder5, …; expected") as error:
+        index(tmp_path)
+    assert all(name in str(error.value) for name in [*ADAPTERS, "meta_data.csv", "Celeb-real", "metadata.json", "WildDeepfake"])
+    assert "\n" not in str(error.value)
+
+
+def test_fakeavceleb_rows_say_who_and_how(tmp_path, content):
+    frame, skipped = index(layouts.fakeavceleb(tmp_path, content))
+    name = "FakeVideo-FakeAudio/African/men/id00002/00001_3_id00003_wavtolip"
+    row = frame.set_index("video").loc[name]
+    assert (row["generator"], row["target"], row["source"]) == ("fsgan-wav2lip", "id00002", "id00003")
+    assert row["path"] == str(tmp_path / f"{name}.mp4")
+    assert frame["generator"].value_counts().to_dict() == dict.fromkeys(
+        ["real", "faceswap", "fsgan", "wav2lip", "fsgan-wav2lip"], 12
+    )
+    assert set(skipped["reason"]) == {fakeavceleb.AUDIO_ONLY} and len(skipped) == 12
+    assert (frame.query("generator == 'fsgan'")["source"] == "").all()  # 3 is no person
+
+
+def test_fakeavceleb_quirks_are_left_out_with_their_reason(tmp_path, content):
+    lines = [
+        ("id00000", "id00001", "-", "wav2lip", 3, "twice.mp4"),
+        ("id00000", "id00001", "-", "faceswap-wav2lip", 3, "twice.mp4"),
+        ("id00000", "id00001", "-", "wav2lip", 3, "again.mp4"),
+        ("id00000", "id00001", "-", "wav2lip", 3, "again.mp4"),
+        ("id00000", "-", "-", "sora", 3, "unknown.mp4"),
+        ("id00000", "-", "-", "real", 2, "contradicts.mp4"),
+        ("", "-", "-", "wav2lip", 3, "nobody.mp4"),
+        ("id00000", "-", "-", "wav2lip", 3, "gone.mp4"),
+    ]
+    root = layouts.fakeavceleb(tmp_path, content, lines)
+    next(root.rglob("gone.mp4")).rename(root / "FakeVideo-FakeAudio/African/men/id00000/renamed.mp4")
+    frame, skipped = index(root)
+    expected = {
+        "twice.mp4": "different methods: wav2lip, faceswap-wav2lip", "unknown.mp4": "'sora' is unknown",
+        "contradicts.mp4": "real contradicts its folder FakeVideo-RealAudio", "nobody.mp4": "names no source",
+        "gone.mp4": "no video file", "renamed.mp4": "on disk, not in meta_data.csv",
+    }  # fmt: skip
+    found = {name: reason for name, reason in reasons(skipped).items() if reason != fakeavceleb.AUDIO_ONLY}
+    assert set(found) == set(expected) and all(expected[name] in found[name] for name in expected)
+    assert frame["video"].str.endswith("/again").sum() == 1  # two equal lines are one file
+
+
+def test_a_third_person_may_not_cross_splits_either(tmp_path, content):
+    people = {f"id{number}": split for number, split in enumerate(splits.SPLITS)}
+    lines = [(name, "-", "-", "real", 0, "a.mp4") for name in people]
+    lines += [("id0", "id3", "id1", "faceswap-wav2lip", 3, "three.mp4"), ("id0", "id1", "-", "faceswap", 2, "two.mp4")]
+    root = layouts.fakeavceleb(tmp_path, content, lines)
+    put(root / "splits.json", json.dumps(people | {"id3": "train"} | dict.fromkeys(layouts.PEOPLE, "train")).encode())
+    frame, skipped = index(root)
+    assert reasons(skipped)["three.mp4"] == reasons(skipped)["two.mp4"] == "target id0 is in train but source id1 in val"
+    assert frame.set_index("video")["split"]["RealVideo-RealAudio/African/men/id2/a"] == "test"
+    put(root / "synthav.json", b"{}")
+    assert set(index(root)[0]["dataset"]) == {"SynthAV"}
+    for text, words in ((b"[]", "not a JSON object"), (b'{"id0": "dev"}', "the split 'dev': use train")):
+        put(root / "splits.json", text)
+        with pytest.raises(InputError, match=words):
+            index(root)
+    put(root / "splits.json", b'{"id0": "train"}')
+    assert "identity id1 is in no split" in set(index(root)[1]["reason"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no meta_data.csv"),
+        (b"", "not a readable table"),
+        (b"\xff\xfe\x00", "not a readable table"),
+        (b"source,method\na,b\n", "lacks the columns target1, target2, path"),
+        (layouts.HEADER.rstrip(",\n").encode() + b"\na,-,-,real,A,b,c,d,e.mp4\n", "unnamed column of folders"),
+        (layouts.HEADER.encode(), "none of the 0 videos"),
+    ],
+)
+def test_wrong_tables_of_fakeavceleb(tmp_path, text, words):
+    (tmp_path / "RealVideo-RealAudio").mkdir()
+    if text is not None:
+        put(tmp_path / "meta_data.csv", text)
+    with pytest.raises(InputError, match=words):
+        index(tmp_path)
+
+
+def test_celebdf_people_labels_and_left_out_videos(tmp_path, content):
+    root = layouts.celebdf(tmp_path, content)
+    put(root / "Celeb-synthesis/holiday.mp4", content)
+    put(root / celebdf.LIST, b"1 YouTube-real/00007.mp4\n\n1 Celeb-synthesis/id0_id1_0000.mp4\n0 Celeb-real/id9_0000.mp4\n")
+    assert celebdf.testing_list(root)["Celeb-real/id9_0000.mp4"] == 0
+    frame, skipped = index(root)
+    rows = frame.set_index("video")
+    assert tuple(rows.loc["YouTube-real/00007", ["generator", "target", "source"]]) == ("real", "yt00007", "")
+    found = reasons(skipped)
+    assert "says 1 (1 is real, 0 fake), its folder is Celeb-synthesis" in found["id0_id1_0000.mp4"]
+    assert "not on disk" in found["id9_0000.mp4"] and "id0_id1_0000.mp4" in found["holiday.mp4"]
+    assert sum("but source" in reason for reason in found.values()) + len(frame) == 41
+    put(root / celebdf.LIST, b"1 a.mp4\nreal b.mp4\n")
+    with pytest.raises(InputError, match="line 2: expected"):
+        index(root)
+    (root / celebdf.LIST).unlink()
+    assert celebdf.testing_list(root) == {} and len(index(root)[0])
+
+
+def test_dfdc_is_split_by_original(tmp_path, content):
+    root = layouts.dfdc(tmp_path, content)
+    frame, skipped = index(root)
+    assert skipped.empty and len(frame) == 42
+    rows = frame.set_index("video")
+    assert rows["target"]["train/dfdc_train_part_1/fp1o3"] == rows["target"]["train/dfdc_train_part_1/p1o3"] == "p1o3"
+    assert tuple(rows.loc["test/b", ["generator", "split", "identity"]]) == (dfdc.GENERATOR, "test", "test/b.mp4")
+    (root / "test/labels.csv").unlink()
+    assert set(index(root)[0]["split"]) == set(splits.SPLITS)
+
+
+def test_dfdc_bad_entries_are_left_out(tmp_path, content):
+    root = layouts.dfdc(tmp_path, content)
+    table = {
+        "a.mp4": {"label": "MAYBE"}, "b.mp4": {"label": "FAKE"}, "c.mp4": 3, "d.mp4": {"label": "REAL"},
+        "e.mp4": {"label": "REAL"},
+    }  # fmt: skip
+    folder = root / "train/dfdc_train_part_2"
+    for name in "abcdf":
+        put(folder / f"{name}.mp4", content)
+    put(folder / "metadata.json", json.dumps(table).encode())
+    put(root / "test/labels.csv", b"filename,label\na.mp4,0\na.mp4,1\nb.mp4,fake\n")
+    frame, skipped = index(root)
+    found = {"/".join(path.split("/")[-2:]): reason for path, reason in skipped.itertuples(index=False)}
+    expected = {
+        "dfdc_train_part_2/a.mp4": "neither", "dfdc_train_part_2/b.mp4": "without the name", "dfdc_train_part_2/c.mp4": "neither",
+        "dfdc_train_part_2/e.mp4": "no video file", "dfdc_train_part_2/f.mp4": "metadata.json", "test/b.mp4": "'fake'",
+        "test/a.mp4": "named 2 times",
+    }  # fmt: skip
+    assert set(found) == set(expected) and all(expected[name] in found[name] for name in expected)
+    assert "d" in frame["target"].to_list()
+    put(folder / "metadata.json", b"[1]")
+    with pytest.raises(InputError, match="not a JSON object"):
+        index(root)
+
+
+def test_wild_deepfake_keeps_its_parts_and_tells_how_to_unpack(tmp_path):
+    root = layouts.wild(tmp_path)
+    (root / "fake_train").rename(root / "fake train")
+    with tarfile.open(root / "fake train/99.tar.gz", "w:gz") as archive:
+        archive.add(root / "real_test/0", "0")
+    (root / "fake train/0.tar.gz").touch()  # unpacked already
+    frame, skipped = index(root)
+    assert len(skipped) == 1 and "mkdir" in skipped["reason"][0] and "tar -xzf" in skipped["reason"][0]
+    part = frame["video"].str.split("/").str[0]
+    assert set(frame[part.str.endswith("test")]["split"]) == {"test"}
+    assert set(frame[part.str.endswith("train")]["split"]) == {"train", "val"}
+    assert frame.groupby("generator").size().to_dict() == {"real": 24, "internet": 24}
+    (root / "only/fake_train").mkdir(parents=True)
+    (root / "only/fake_train/0.tar.gz").touch()
+    with pytest.raises(InputError, match=r"none of the 1 videos .* can be used; the first: packed: mkdir"):
+        index(root / "only")
+
+
+def test_df40_knows_the_people_of_both_domains(tmp_path):
+    frame, _ = framefolders.index(layouts.df40(tmp_path))
+    rows = frame.set_index("video")
+    assert tuple(rows.loc["e4s/ff/frames/000_003", ["generator", "target", "source"]]) == ("e4s", "ff/000", "ff/003")
+    assert tuple(rows.loc["simswap/cdf/frames/id0_id1_0000", ["target", "source"]]) == ("cdf/id0", "cdf/id1")
+    assert rows["target"]["real/cdf/frames/id0_0000"] == "cdf/id0"
+    assert rows["fps"]["e4s/ff/frames/000_003"] == 25 and rows["fps"]["real/ff/frames/000"] == pytest.approx(25 / 15)
+    assert len(frame) == 22  # pairs stay together, so nothing is lost
+
+
+def test_folders_of_images_are_read_in_the_order_of_their_numbers(tmp_path):
+    layouts.images(tmp_path / "a", ["2.png", "10.png", "11.JPG", ".hidden.png"])
+    layouts.images(tmp_path / "b", ["x.png", "y.png"])
+    (tmp_path / "a/notes.txt").touch()
+    frames, times = video.decode(tmp_path / "a")
+    assert frames.shape == (3, 16, 16, 3) and frames[:, 0, 0, 0].tolist() == [0, 10, 20]
+    np.testing.assert_allclose(times, [0, 8 / 25, 9 / 25])
+    assert len(video.decode(tmp_path / "a", max_frames=2)[0]) == 2
+    np.testing.assert_allclose(video.decode(tmp_path / "b")[1], [0, 1 / 25])
+    assert video.header(tmp_path / "b") == (25, 2)
+    (tmp_path / "b/y.png").write_bytes((tmp_path / "b/y.png").read_bytes()[:60])
+    (tmp_path / "b/z.png").touch()
+    with pytest.raises(InputError, match=r"y\.png is not a readable image"):
+        video.decode(tmp_path / "b")
+
+
+def test_digest_of_a_folder_holds_names_and_bytes(tmp_path):
+    seen = set()
+    for name, byte in (("0.png", b"1"), ("0.png", b"2"), ("1.png", b"2"), ("b/2.png", b"")):
+        put(tmp_path / name, byte)
+        seen.add(files.digest(tmp_path))
+    (tmp_path / "1.png").rename(tmp_path / "3.png")
+    assert len(seen | {files.digest(tmp_path)}) == 5 and files.digest(tmp_path) == files.digest(tmp_path)
+
+
+@pytest.mark.parametrize("name", layouts.ALL)
+def test_check_counts_the_videos_of_any_layout(tmp_path, content, name, monkeypatch, capsys):
+    root = layouts.ALL[name](tmp_path, content)
+    monkeypatch.setenv(profiles.GIVEN, str(root))
+    assert cli.main(["check"]) == 0
+    out, err = capsys.readouterr()
+    frame, skipped = index(root)
+    assert f"{len(frame)} videos of {name}; {len(skipped)} skipped" in out and all(text in out for text in splits.SPLITS)
+    assert err.count("\n") == len(skipped)
+
+
+def test_all_compressions_directions_and_methods_of_faceforensics(tmp_path, content):
+    root = layouts.faceforensics(tmp_path, content)
+    for compression, folder in (("c40", "c40"), ("c0", "raw")):
+        for path in list(root.glob("*_sequences/*/c23/videos/*.mp4")):
+            put(path.parents[2] / folder / "videos" / path.name, content)
+        frame, skipped = index(root, compression)
+        assert len(frame) == 24 and skipped.empty and frame["path"].str.contains(f"/{folder}/").all()
+        assert frame["generator"].value_counts().to_dict() == {"real": 8, "Deepfakes": 8, "FaceShifter": 8}
+        fakes = frame[frame["generator"] == "FaceShifter"]
+        assert set(fakes["video"]) == set(fakes["source"] + "_" + fakes["target"])  # both directions of each pair
+    with pytest.raises(InputError, match="choose one of c0, raw, c23, c40"):
+        index(root, "c24")

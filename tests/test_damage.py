@@ -1,0 +1,181 @@
+"""Damaged and odd videos, from a data set's folder to detector inputs: each gives rows or one clear reason."""
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+import small_layouts as layouts
+
+from deepfake_uncertainty import paths
+from deepfake_uncertainty.benchmark.render import render_clip
+from deepfake_uncertainty.datasets import tracks
+from deepfake_uncertainty.datasets.index import index
+from deepfake_uncertainty.detectors import fakecatcher, registry
+from deepfake_uncertainty.errors import InputError
+
+N_FRAMES = 68
+DAMAGES = [
+    "whole", "truncated", "corrupt", "empty", "sound", "no face", "turned", "variable", "grey", "one frame", "missing",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def face():
+    return render_clip(1, 0, n_frames=N_FRAMES).frames
+
+
+def encode(path, frames, steps=None, pixels="yuv420p"):
+    """Write frames with `steps` of 1/25 s between them, in another pixel format if asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "18"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
+        stream.codec_context.time_base, stream.codec_context.thread_count = Fraction(1, 25), 1
+        times = np.concatenate([[0], np.cumsum(steps)]) if steps is not None else np.arange(len(frames))
+        for frame, time in zip(frames, times, strict=False):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = int(time), Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def turn(path):
+    """Write into the track header that the picture is to be shown turned clockwise (x' = -y, y' = x), as telephones do."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 40
+    data[start : start + 36] = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def world(face, tmp_path_factory):
+    """A Celeb-DF of real clips, one for each damage, tracked into an own cache."""
+    root = tmp_path_factory.mktemp("damage")
+    clip = {name: root / f"Celeb-real/id{number}_0000.mp4" for number, name in enumerate(DAMAGES)}
+    encode(clip["whole"], face)
+    encode(clip["turned"], np.ascontiguousarray(np.rot90(face, 1, (1, 2))))
+    turn(clip["turned"])
+    encode(clip["variable"], face, np.tile([1, 1, 2], N_FRAMES)[: N_FRAMES - 1])
+    encode(clip["grey"], face, pixels="gray")
+    encode(clip["one frame"], face[:1])
+    encode(clip["no face"], np.full_like(face[:8], 90))
+    whole = clip["whole"].read_bytes()
+    clip["truncated"].write_bytes(whole[: len(whole) * 2 // 3])
+    clip["corrupt"].write_bytes(np.random.default_rng(0).bytes(5000))
+    clip["empty"].touch()
+    with av.open(str(clip["sound"]), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    layouts.put(root / "List_of_testing_videos.txt", b"1 Celeb-real/id10_0000.mp4\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "CACHE", root / "cache")
+        yield index(root), {name: str(path) for name, path in clip.items()}
+
+
+def test_the_index_names_what_no_header_can_be_read_of(world):
+    (videos, skipped), clip = world
+    reasons = dict(skipped.itertuples(index=False, name=None))
+    expected = {"corrupt": "not a readable video", "empty": "0 bytes", "sound": "audio only", "missing": "not on disk"}
+    assert set(reasons) == {clip[name] for name in expected}
+    assert all(words in reasons[clip[name]] for name, words in expected.items())
+    frames = videos.set_index("path")["n_frames"]
+    assert frames[clip["one frame"]] == 1 and frames[clip["turned"]] == N_FRAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("truncated", "truncated|corrupt"), ("no face", "no face"), ("missing", "no video file"), ("empty", "0 bytes")],
+)
+def test_what_has_no_track_says_why(world, name, words):
+    with pytest.raises(InputError, match=words) as error:
+        tracks.load(world[1][name])
+    assert world[1][name] in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["whole", "turned", "variable", "grey", "one frame"])
+def test_odd_videos_give_inputs_of_frames(world, name):
+    track = tracks.load(world[1][name])
+    count = 1 if name == "one frame" else N_FRAMES
+    assert track.crops.shape == (count, 96, 96, 3)
+    x, starts = registry.get("resnet18").inputs(track, 4)
+    assert len(x) == len(starts) == min(4, count) and np.isfinite(x).all()
+    if name == "grey":
+        assert (track.crops == track.crops[..., :1]).all()
+
+
+def test_a_turned_clip_is_tracked_as_the_upright_one(world):
+    upright, turned = (tracks.load(world[1][name]) for name in ("whole", "turned"))
+    assert np.abs(upright.landmarks - turned.landmarks).mean() < 1
+    assert np.abs(upright.crops.astype(int) - turned.crops).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("whole", None), ("turned", None), ("variable", "variable frame rate"), ("grey", "grey|black"), ("one frame", "shorter")],
+)
+def test_signals_over_time_ask_for_more_than_frames_do(world, name, words):
+    track = tracks.load(world[1][name])
+    if words is None:
+        assert fakecatcher.maps(track, 4)[0].shape == (1, 1, 64, 64)
+    else:
+        with pytest.raises(InputError, match=words):
+            fakecatcher.maps(track, 4)
+
+
+def test_jitter_and_a_few_lost_frames_are_even_enough(world):
+    track = tracks.load(world[1]["whole"])
+    steps = np.random.default_rng(0).uniform(0.034, 0.046, 200)
+    steps[::40] = 0.08
+    even = tracks.Track(track.crops, track.landmarks, track.matrices, np.cumsum(steps), 25.0, 1)
+    tracks.check_even(even)
+    with pytest.raises(InputError, match=r"variable frame rate, steps of 0\.0.. to 0\.100 s"):
+        tracks.check_even(tracks.Track(track.crops, track.landmarks, track.matrices, np.cumsum([0.04, 0.1] * 9), 25.0, 1))
+
+
+def test_a_folder_of_images_is_tracked_as_its_video_is(world, face, tmp_path):
+    layouts.images(tmp_path / "faces", [])
+    for number, frame in enumerate(face[:12]):
+        cv2.imwrite(str(tmp_path / f"faces/{number}.png"), frame[..., ::-1])
+    track = tracks.load(tmp_path / "faces")
+    assert track.fps == 25 and len(track.crops) == 12
+    assert np.abs(track.landmarks - tracks.load(world[1]["whole"]).landmarks[:12]).mean() < 1
+    (tmp_path / "faces/5.png").write_bytes((tmp_path / "faces/5.png").read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"faces/5\.png is not a readable image"):
+        tracks.load(tmp_path / "faces")
+
+
+@pytest.mark.parametrize("detector", ["resnet18", "fakecatcher"])
+def test_the_length_of_a_clip_changes_neither_number_nor_size_of_its_samples(detector, face, monkeypatch):
+    """Fakes of FakeAVCeleb are longer than its real clips: a detector, or a mean over more windows, could tell them by that."""
+    spec, shapes = registry.get(detector), set()
+    landmarks = np.random.default_rng(0).uniform(0, 96, (468, 2)).astype(np.float32)
+    for n_frames in (320, 777):
+        turns = np.resize(np.arange(N_FRAMES), n_frames)
+        crops = face[turns, 16:112, 16:112]
+        matrices = np.tile(np.eye(2, 3, dtype=np.float32), (n_frames, 1, 1))
+        track = tracks.Track(crops, np.tile(landmarks, (n_frames, 1, 1)), matrices, np.arange(n_frames) / 25, 25.0, 1)
+        x, starts = spec.inputs(track, spec.recipe.samples_a_video)
+        shapes.add((x.shape, starts.shape))
+    assert len(shapes) == 1 and x.shape[0] == spec.recipe.samples_a_video
+
+
+def test_huge_frames_are_never_in_memory_together(tmp_path):
+    """4096 x 2160 is 27 MB a frame: three times the frames may not take more than some frames more of memory."""
+    encode(tmp_path / "huge.mp4", np.full((24, 2160, 4096, 3), 90, np.uint8))
+    code = (
+        "import resource, sys; from deepfake_uncertainty.datasets import video\n"
+        "for n in (8, 24):\n"
+        "    print(sum(frame.shape == (2160, 4096, 3) for frame, _ in video.stream_frames(sys.argv[1], n)),"
+        " resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "huge.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert done[0] == "8" and done[2] == "24"
+    assert int(done[3]) - int(done[1]) < 4 * 27_000  # kB

@@ -174,11 +174,12 @@ results.save(figure, "00_likeness", {"moved": places}, PROFILE, SEED);
 
 # %%
 found = pd.concat([truth.landmarks(videos, profiles.root(PROFILE, name)) for name, videos in sets.items()])
-found = found.assign(error=100 * found["error"], turned=pd.cut(found["yaw"].abs(), [0, 5, 10, 15, 90], include_lowest=True))
-found["turned"] = found["turned"].cat.rename_categories(["0-5°", "5-10°", "10-15°", "over 15°"]).astype(str)
-clips = found.groupby(["turned", "dataset", "generator", "video", "identity", "tone"], as_index=False)["error"].mean()
-by_yaw = evaluate.medians(clips.sort_values("turned"), "turned", ["error"], SEED, RESAMPLES)
-whole = found.groupby(["dataset", "generator", "video", "identity", "tone"], as_index=False)["error"].mean()
+yaw = pd.cut(found["yaw"].abs(), [0, 5, 10, 15, 90], include_lowest=True, labels=["0-5°", "5-10°", "10-15°", "over 15°"])
+found = found.assign(error=100 * found["error"], turned=yaw)
+key = ["dataset", "generator", "video", "identity", "tone"]
+clips = found.groupby(["turned", *key], as_index=False, observed=True)["error"].mean()
+by_yaw = evaluate.medians(clips.sort_values("turned").astype({"turned": str}), "turned", ["error"], SEED, RESAMPLES)
+whole = found.groupby(key, as_index=False)["error"].mean()
 by_tone = evaluate.medians(whole.sort_values("tone"), "tone", ["error"], SEED, RESAMPLES)
 
 # %%

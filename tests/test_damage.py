@@ -118,7 +118,13 @@ def test_a_turned_clip_is_tracked_as_the_upright_one(world):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("whole", None), ("turned", None), ("variable", "variable frame rate"), ("grey", "grey|black"), ("one frame", "shorter")],
+    [
+        ("whole", None),
+        ("turned", None),
+        ("variable", "variable frame rate"),
+        ("grey", "grey|black"),
+        ("one frame", "shorter"),
+    ],
 )
 def test_signals_over_time_ask_for_more_than_frames_do(world, name, words):
     track = tracks.load(world[1][name])
@@ -136,7 +142,9 @@ def test_jitter_and_a_few_lost_frames_are_even_enough(world):
     even = tracks.Track(track.crops, track.landmarks, track.matrices, np.cumsum(steps), 25.0, 1)
     tracks.check_even(even)
     with pytest.raises(InputError, match=r"variable frame rate, steps of 0\.0.. to 0\.100 s"):
-        tracks.check_even(tracks.Track(track.crops, track.landmarks, track.matrices, np.cumsum([0.04, 0.1] * 9), 25.0, 1))
+        tracks.check_even(
+            tracks.Track(track.crops, track.landmarks, track.matrices, np.cumsum([0.04, 0.1] * 9), 25.0, 1)
+        )
 
 
 def test_a_folder_of_images_is_tracked_as_its_video_is(world, face, tmp_path):

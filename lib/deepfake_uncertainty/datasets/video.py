@@ -1,4 +1,4 @@
-"""Video files, or folders of images, to RGB frames and back, through PyAV on one thread: a rerun gives the same bytes."""
+"""Video files and folders of images to RGB frames and back, through PyAV, on one thread so that a rerun is the same."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def _rate(stream, path):
 def header(path):
     """Return (frames per second, number of frames) as the container states them; InputError for an unreadable file.
 
-    Images in a folder are frames of a clip of IMAGE_RATE, those that their names count: 000, 015, 030 are 25/15 frames/s.
+    Images in a folder are those frames of a clip of IMAGE_RATE that their names count: 000, 015, 030 give 25/15.
     """
     images = _images(path)
     if images:
@@ -74,8 +74,8 @@ def _declared(stream, fps):
 def stream_frames(path, max_frames=None):
     """Yield (frame uint8 (H, W, 3) RGB, time in seconds from the first frame), upright, at most `max_frames` of them.
 
-    `path` is a file, or a folder of images in the order of the numbers in their names (see `header`). Raises InputError for
-    a missing, empty, corrupt, truncated or audio-only file, one without a single frame, and an unreadable image.
+    `path` is a file, or a folder of images in the order of the numbers in their names (see `header`). Raises InputError
+    for a missing, empty, corrupt, truncated or audio-only file, one without a single frame, and an unreadable image.
     """
     if max_frames is not None and max_frames < 1:
         raise InputError(f"max_frames is {max_frames}: ask for at least one frame of {path}")

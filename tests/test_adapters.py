@@ -228,9 +228,14 @@ def test_folders_of_images_are_read_in_the_order_of_their_numbers(tmp_path):
     np.testing.assert_allclose(video.decode(tmp_path / "b")[1], [0, 1 / 25])
     assert video.header(tmp_path / "b") == (25, 2)
     (tmp_path / "b/y.png").write_bytes((tmp_path / "b/y.png").read_bytes()[:60])
-    (tmp_path / "b/z.png").touch()
     with pytest.raises(InputError, match=r"y\.png is not a readable image"):
         video.decode(tmp_path / "b")
+    (tmp_path / "b/y.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"y\.png is not a readable image"):
+        video.decode(tmp_path / "b")
+    (tmp_path / "c/1.png").mkdir(parents=True)
+    with pytest.raises(InputError, match="nor a folder of images"):
+        video.header(tmp_path / "c")
 
 
 def test_digest_of_a_folder_holds_names_and_bytes(tmp_path):

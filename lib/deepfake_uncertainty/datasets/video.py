@@ -112,7 +112,7 @@ def _images(path):
     """Return the images in a folder, 2.png before 10.png; [] where there are none, or no folder."""
     if not os.path.isdir(path):
         return []
-    found = [image for image in Path(path).iterdir() if is_image(image.name)]
+    found = [image for image in Path(path).iterdir() if is_image(image.name) and image.is_file()]
     return sorted(found, key=lambda image: ([int(n) for n in re.findall(r"[0-9]+", image.stem)], image.name))
 
 
@@ -133,10 +133,13 @@ def _image_rate(images):
 
 
 def _read_image(path):
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    wrong = InputError(f"{path} is not a readable image, or is cut off: replace it, or remove it")
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # an empty file, or a header that asks for more pixels than OpenCV takes
+        raise wrong from error
     if image is None:
-        raise InputError(f"{path} is not a readable image, or is cut off: replace it, or remove it")
+        raise wrong
     return image
 
 

@@ -78,8 +78,7 @@ def _df40(root):
         for folder in _folders(domain):
             found = re.fullmatch(NAME, folder.name)
             people = [name for name in found.groups() if name] if found else [folder.name]
-            target, source = [f"{domain.name}/{person}" for person in people] if len(people) == 2 else (
-                f"{domain.name}/{people[0]}", "")  # fmt: skip
+            target, source = ([f"{domain.name}/{person}" for person in people] + [""])[:2]
             row = {"path": folder, "generator": domain.parent.name, "video": _video(root, folder)}
             rows.append(row | {"target": target, "source": source})
     return splits.by_person(rows)

@@ -137,7 +137,7 @@ comparison.readable(traces, ["coverage", "inside", "outside_db"])
 
 # %%
 spectra = residue.against_targets(residue.spectra(index))
-figure, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7, 3.2), sharey=True)
 drawn = {}
 for ax, (dataset, part) in zip(axes, spectra.groupby("dataset", sort=False), strict=True):
     for name, lines in part.groupby("generator", sort=False):
@@ -146,8 +146,8 @@ for ax, (dataset, part) in zip(axes, spectra.groupby("dataset", sort=False), str
         drawn[name] = mean.to_numpy()
     ax.axhline(0, color="0.5", linestyle=":", zorder=0)
     ax.set(title=dataset, xlabel="spatial frequency (cycles/px)")
-    ax.legend(fontsize=6)
-axes[0].set_ylabel("power against the target (dB)")
+    ax.legend(fontsize=6, loc="lower left")
+axes[0].set(ylabel="power against the target (dB)", ylim=(-14, 1.5))
 results.save(figure, "00_spectra", drawn, PROFILE, SEED);
 
 # %% [markdown]

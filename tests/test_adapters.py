@@ -48,7 +48,9 @@ def test_roots_in_no_layout_name_the_known_ones_and_what_was_found(tmp_path):
         (tmp_path / f"folder{number}").mkdir()
     with pytest.raises(InputError, match=r"found folder0, .*folder5, …; expected") as error:
         index(tmp_path)
-    assert all(name in str(error.value) for name in [*ADAPTERS, "meta_data.csv", "Celeb-real", "metadata.json", "WildDeepfake"])
+    assert all(
+        name in str(error.value) for name in [*ADAPTERS, "meta_data.csv", "Celeb-real", "metadata.json", "WildDeepfake"]
+    )
     assert "\n" not in str(error.value)
 
 
@@ -96,7 +98,9 @@ def test_a_third_person_may_not_cross_splits_either(tmp_path, content):
     root = layouts.fakeavceleb(tmp_path, content, lines)
     put(root / "splits.json", json.dumps(people | {"id3": "train"} | dict.fromkeys(layouts.PEOPLE, "train")).encode())
     frame, skipped = index(root)
-    assert reasons(skipped)["three.mp4"] == reasons(skipped)["two.mp4"] == "target id0 is in train but source id1 in val"
+    assert (
+        reasons(skipped)["three.mp4"] == reasons(skipped)["two.mp4"] == "target id0 is in train but source id1 in val"
+    )
     assert frame.set_index("video")["split"]["RealVideo-RealAudio/African/men/id2/a"] == "test"
     put(root / "synthav.json", b"{}")
     assert set(index(root)[0]["dataset"]) == {"SynthAV"}
@@ -130,7 +134,10 @@ def test_wrong_tables_of_fakeavceleb(tmp_path, text, words):
 def test_celebdf_people_labels_and_left_out_videos(tmp_path, content):
     root = layouts.celebdf(tmp_path, content)
     put(root / "Celeb-synthesis/holiday.mp4", content)
-    put(root / celebdf.LIST, b"1 YouTube-real/00007.mp4\n\n1 Celeb-synthesis/id0_id1_0000.mp4\n0 Celeb-real/id9_0000.mp4\n")
+    put(
+        root / celebdf.LIST,
+        b"1 YouTube-real/00007.mp4\n\n1 Celeb-synthesis/id0_id1_0000.mp4\n0 Celeb-real/id9_0000.mp4\n",
+    )
     assert celebdf.testing_list(root)["Celeb-real/id9_0000.mp4"] == 0
     frame, skipped = index(root)
     rows = frame.set_index("video")
@@ -221,9 +228,14 @@ def test_folders_of_images_are_read_in_the_order_of_their_numbers(tmp_path):
     np.testing.assert_allclose(video.decode(tmp_path / "b")[1], [0, 1 / 25])
     assert video.header(tmp_path / "b") == (25, 2)
     (tmp_path / "b/y.png").write_bytes((tmp_path / "b/y.png").read_bytes()[:60])
-    (tmp_path / "b/z.png").touch()
     with pytest.raises(InputError, match=r"y\.png is not a readable image"):
         video.decode(tmp_path / "b")
+    (tmp_path / "b/y.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"y\.png is not a readable image"):
+        video.decode(tmp_path / "b")
+    (tmp_path / "c/1.png").mkdir(parents=True)
+    with pytest.raises(InputError, match="nor a folder of images"):
+        video.header(tmp_path / "c")
 
 
 def test_digest_of_a_folder_holds_names_and_bytes(tmp_path):
@@ -242,7 +254,9 @@ def test_check_counts_the_videos_of_any_layout(tmp_path, content, name, monkeypa
     assert cli.main(["check"]) == 0
     out, err = capsys.readouterr()
     frame, skipped = index(root)
-    assert f"{len(frame)} videos of {name}; {len(skipped)} skipped" in out and all(text in out for text in splits.SPLITS)
+    assert f"{len(frame)} videos of {name}; {len(skipped)} skipped" in out and all(
+        text in out for text in splits.SPLITS
+    )
     assert err.count("\n") == len(skipped)
 
 

@@ -13,9 +13,11 @@ from deepfake_uncertainty.datasets import celebdf, dfdc, faceforensics, fakeavce
 from deepfake_uncertainty.datasets.index import index
 from deepfake_uncertainty.errors import InputError
 
-FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 JUNK = st.text(max_size=12) | st.sampled_from(["id00000", "id00001", "real", "../..", "a" * 300, "\0", "-", "0", "1"])
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | JUNK, lambda inner: st.lists(inner, max_size=3), max_leaves=4)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | JUNK, lambda inner: st.lists(inner, max_size=3), max_leaves=4
+)
 TABLES = {
     "FaceForensics++": (faceforensics, "train.json"), "FakeAVCeleb": (fakeavceleb, "meta_data.csv"),
     "Celeb-DF-v2": (celebdf, celebdf.LIST), "DFDC": (dfdc, "test/labels.csv"),
@@ -50,7 +52,10 @@ def valid_or_refused(read, root):
 
 
 @FUZZ
-@given(st.lists(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES), st.booleans()), max_size=8), st.binary(max_size=40))
+@given(
+    st.lists(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(NAMES), st.booleans()), max_size=8),
+    st.binary(max_size=40),
+)
 def test_random_trees(content, files, junk):
     with tempfile.TemporaryDirectory() as folder:
         for place, name, whole in files:
@@ -83,14 +88,19 @@ def test_tables_with_random_lines(whole, lines):
 
 
 @FUZZ
-@given(VALUES | st.dictionaries(JUNK, VALUES | st.fixed_dictionaries({"label": VALUES, "original": VALUES}), max_size=4))
+@given(
+    VALUES | st.dictionaries(JUNK, VALUES | st.fixed_dictionaries({"label": VALUES, "original": VALUES}), max_size=4)
+)
 def test_random_json(content, value):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         layouts.put(root / "train/dfdc_train_part_0/a.mp4", content)
         layouts.put(root / "train/dfdc_train_part_0/metadata.json", json.dumps(value).encode())
         valid_or_refused(dfdc.index, root)
-        layouts.put(root / "meta_data.csv", (layouts.HEADER + layouts.favc_line("id0", "-", "-", "real", 0, "a.mp4")[0]).encode())
+        layouts.put(
+            root / "meta_data.csv",
+            (layouts.HEADER + layouts.favc_line("id0", "-", "-", "real", 0, "a.mp4")[0]).encode(),
+        )
         layouts.put(root / "RealVideo-RealAudio/African/men/id0/a.mp4", content)
         layouts.put(root / "splits.json", json.dumps(value).encode())
         valid_or_refused(fakeavceleb.index, root)

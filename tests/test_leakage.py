@@ -55,7 +55,11 @@ def test_hybrids_are_left_out_with_their_tools():
     assert set(leakage.relatives("fsgan-wav2lip")) == {"fsgan", "wav2lip", "faceswap-wav2lip", "fsgan-wav2lip"}
     assert leakage.relatives("FaceSwap") == ("FaceSwap",)
     rows = pd.DataFrame({"generator": ["real", *leakage.FAMILIES, "Deepfakes"]})
-    assert rows["generator"][leakage.held_out(rows, "wav2lip")].to_list() == ["wav2lip", "faceswap-wav2lip", "fsgan-wav2lip"]
+    assert rows["generator"][leakage.held_out(rows, "wav2lip")].to_list() == [
+        "wav2lip",
+        "faceswap-wav2lip",
+        "fsgan-wav2lip",
+    ]
     assert leakage.held_out(rows, "Deepfakes").sum() == 1
     for name in ("real", "rtvc"):
         with pytest.raises(InputError, match=f"cannot leave out '{name}': the index has Deepfakes, faceswap"):

@@ -1,8 +1,8 @@
 """Celeb-DF v2 (Li et al. 2020) as an index of videos.
 
-The official test videos show the same 59 celebrities as the others, and every fake joins two of them, so no part of the list
-of test videos leaves a training set of other people. People are therefore split by `splits.by_person`. For a detector trained
-on another data set the official protocol holds: `testing_list` names its videos.
+The official test videos show the same 59 celebrities as the others, and every fake joins two of them, so no part of the
+list of test videos leaves a training set of other people. People are therefore split by `splits.by_person`. For a
+detector trained on another data set the official protocol holds: `testing_list` names its videos.
 """
 
 import re
@@ -30,7 +30,7 @@ def fits(root):
 def testing_list(root):
     """Return {path from the root: 1 real, 0 fake} of the official test videos, {} without the list.
 
-    Note the labels: most lists of the field have them the other way round. Raises InputError for a line of another form.
+    Most lists of the field have these labels the other way round. Raises InputError for a line of another form.
     """
     path, labels = Path(root) / LIST, {}
     if not path.is_file():
@@ -40,15 +40,15 @@ def testing_list(root):
         if found:
             labels[found.group(2)] = int(found.group(1))
         elif line.strip():
-            raise InputError(f"{path}, line {number}: expected '1 YouTube-real/00170.mp4' (1 real, 0 fake): download it again")
+            raise InputError(f"{path}, line {number}: expected '1 YouTube-real/00170.mp4' (1 is real): get it again")
     return labels
 
 
 def index(root, dataset=None):
     """Return (videos, skipped) as `records.collect` does; id0_id1_0000.mp4 is the clip of id0 with the face of id1.
 
-    A person of YouTube-real is known by one clip only, and is named yt<number>. A video is left out, with its reason, when
-    its label in the list of test videos contradicts its folder, or when its people fall into two splits.
+    A person of YouTube-real is known by one clip only, and is named yt<number>. A video is left out, with its reason,
+    when its label in the list of test videos contradicts its folder, or when its people fall into two splits.
     """
     root = Path(root)
     labels = testing_list(root)
@@ -70,7 +70,7 @@ def _row(path, labels):
         return row | {"reason": f"the name is not of the form of {path.parent.name}: {EXAMPLES[path.parent.name]}"}
     said, is_real = labels.get(_place(path)), generator == "real"
     if said is not None and said != is_real:
-        return row | {"reason": f"{LIST} says {said} (1 is real, 0 fake), its folder is {path.parent.name}: one is wrong"}
+        return row | {"reason": f"{LIST} says {said} (1 is real, 0 fake), its folder is {path.parent.name}"}
     people = name.groupdict()
     target = f"yt{people['target']}" if path.parent.name == "YouTube-real" else people["target"]
     return row | {"target": target, "source": people.get("source", "")}

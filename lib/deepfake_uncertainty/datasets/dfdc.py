@@ -1,8 +1,8 @@
 """The Deepfake Detection Challenge data set (Dolhansky et al. 2020) as an index of videos.
 
-No actor ids are published, so the identity is the original clip, not the person: one actor may stand in two splits. Test
-videos have labels only, so each is its own identity. Validation is taken from the training parts by original; without
-test/labels.csv the test split is, too.
+No actor ids are published, so the identity is the original clip, not the person: one actor may stand in two splits.
+Test videos have labels only, so each is its own identity. Validation is taken from the training parts by original;
+without test/labels.csv the test split is, too.
 """
 
 from pathlib import Path
@@ -20,9 +20,9 @@ def fits(root):
 
 
 def index(root, dataset=None):
-    """Return (videos, skipped) as `records.collect` does; the target is the original clip's name, the source unknown ('').
+    """Return (videos, skipped) as `records.collect` does; the target is the original's name, the source unknown ('').
 
-    Raises InputError for a metadata.json or labels.csv that cannot be read; one bad entry in it is skipped with its reason.
+    Raises InputError for a metadata.json or labels.csv that cannot be read; one bad entry is skipped with its reason.
     """
     root, table = Path(root), Path(root) / "test" / "labels.csv"
     rows = [row for part in _parts(root) for row in _train(root, part)]
@@ -32,7 +32,8 @@ def index(root, dataset=None):
 
 
 def _parts(root):
-    return sorted(path for path in (*root.glob("train/dfdc_train_part_*"), *root.glob("dfdc_train_part_*")) if path.is_dir())
+    found = [*root.glob("train/dfdc_train_part_*"), *root.glob("dfdc_train_part_*")]
+    return sorted(path for path in found if path.is_dir())
 
 
 def _train(root, part):

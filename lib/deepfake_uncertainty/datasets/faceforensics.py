@@ -21,9 +21,9 @@ def fits(root):
 def index(root, compression="c23", dataset=None):
     """Return (videos, skipped) as `records.collect` does; a fake <target>_<source>.mp4 is the clip of target.
 
-    compression is c0 (or raw), c23 or c40; mask_path is '' without masks. A fake belongs to a split only when its target and
-    its source do. Raises InputError for a root that is missing, empty or laid out in another way, without real or without
-    fake videos of that compression, and for splits that share an identity.
+    compression is c0 (or raw), c23 or c40; mask_path is '' without masks. A fake belongs to a split only when its
+    target and its source do. Raises InputError for a root that is missing, empty or laid out in another way, without
+    real or without fake videos of that compression, and for splits that share an identity.
     """
     root = Path(root)
     if compression not in COMPRESSIONS:
@@ -115,7 +115,7 @@ def _row(path, generator):
 
 
 def _absent(pairs, found):
-    """List the videos that the splits name and the disk lacks; a target faked from another source than its pair's is there."""
+    """List the videos that the splits name and the disk lacks; a target may be faked from any source of its split."""
     rows = []
     for generator, videos in found.items():
         there = {path.stem.split("_")[0] for path in videos}

@@ -1,9 +1,10 @@
 """FakeAVCeleb v1.2 (Khalid et al. 2021), and every set written in its layout, as an index of videos.
 
 rtvc clones a voice under an untouched picture: such a clip is no fake of the picture, and as a real one it would be its
-original a second time, so it is left out. There is no official split: people are split by `splits.by_person`, where the voice
-of another person counts as much as the face (meta_data.csv does not tell the two apart), or by splits.json {identity: split}
-in the root. Clips differ in length by class (duration alone tells them apart), so detectors must read windows of one length.
+original a second time, so it is left out. There is no official split: people are split by `splits.by_person`, where the
+voice of another person counts as much as the face (meta_data.csv does not tell the two apart), or by splits.json
+{identity: split} in the root. Clips differ in length by class (duration alone tells them apart), so detectors must read
+windows of one length.
 """
 
 import re
@@ -27,8 +28,9 @@ def fits(root):
 def index(root, dataset=None):
     """Return (videos, skipped) as `records.collect` does; target is the person whose clip was manipulated.
 
-    The video's name is its path from the root. Left out with their reason: rtvc, files listed with two methods, methods that
-    are unknown or contradict their folder, people of two splits. Raises InputError without a readable meta_data.csv.
+    The video's name is its path from the root. Left out with their reason: rtvc, files listed with two methods, methods
+    that are unknown or contradict their folder, people of two splits. Raises InputError without a readable
+    meta_data.csv.
     """
     root = Path(root)
     if not (root / TABLE).is_file():
@@ -53,7 +55,8 @@ def _row(root, group):
     line, methods = group.iloc[0], list(group["method"].unique())
     category = line["folder"].partition("/")[0]
     row = {"path": root / line["folder"] / line["path"], "generator": line["method"], "target": line["source"]}
-    others = [name for name in (line["target1"], line["target2"]) if re.fullmatch(r"id\d+", name) and name != line["source"]]
+    named = line["target1"], line["target2"]  # numbers and file names stand there, too
+    others = [name for name in named if re.fullmatch(r"id\d+", name) and name != line["source"]]
     row |= {"video": f"{line['folder']}/{line['path']}".removesuffix(".mp4"), "source": others[0] if others else ""}
     mask = root / "masks" / line["folder"] / line["path"]  # SynthAV's
     row |= {"mask_path": str(mask) if mask.is_file() else "", "also": others[1:]}

@@ -1,9 +1,9 @@
 """Data sets of frames in place of videos: WildDeepfake (Zi et al. 2020), unpacked, and DF40 (Yan et al. 2024).
 
-A folder of images is one video, see `video.header` for its rate. WildDeepfake names no people, so the identity is the clip of
-origin, the number of its archive; validation is taken from its training part by it. DF40's fakes are named as those of the
-data sets that they were made of (ff: FaceForensics++, cdf: Celeb-DF), so people are known, and are split by
-`splits.by_person`; its real frames come apart, and are expected in real/ff and real/cdf.
+A folder of images is one video, see `video.header` for its rate. WildDeepfake names no people, so the identity is the
+clip of origin, the number of its archive; validation is taken from its training part by it. DF40's fakes are named as
+those of the data sets that they were made of (ff: FaceForensics++, cdf: Celeb-DF), so people are known, and are split
+by `splits.by_person`; its real frames come apart, and are expected in real/ff and real/cdf.
 """
 
 import os
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from deepfake_uncertainty.datasets import records, splits, video
 
-PARTS = {f"{kind}{gap}{split}": (kind, split) for kind in ("real", "fake") for gap in "_ " for split in ("train", "test")}
+KINDS, GAPS = ("real", "fake"), "_ "  # published as 'real train', often found as 'real_train'
+PARTS = {f"{kind}{gap}{split}": (kind, split) for kind in KINDS for gap in GAPS for split in ("train", "test")}
 DOMAINS = "ff", "cdf"
 NAME = r"(?P<target>id\d+)_(?P<source>id\d+)_\d+|(?P<celebrity>id\d+)_\d+|(?P<one>\d+)_(?P<other>\d+)"
 LAYOUT = "WildDeepfake {real,fake}_{train,test}/<N>/…/*.png, DF40 <method>/{ff,cdf}/…/<video>/*.png with real/{ff,cdf}"
@@ -58,7 +59,8 @@ def _wild(root, part):
     rows = []
     for folder in _folders(part):
         clip = "/".join(folder.relative_to(root).parts[:2])
-        rows.append({"path": folder, "generator": generator, "video": _video(root, folder), "target": clip, "source": ""})
+        row = {"path": folder, "generator": generator, "video": _video(root, folder)}
+        rows.append(row | {"target": clip, "source": ""})
     if split == "test":
         rows = [row | {"split": "test"} for row in rows]
     else:
@@ -76,8 +78,7 @@ def _df40(root):
         for folder in _folders(domain):
             found = re.fullmatch(NAME, folder.name)
             people = [name for name in found.groups() if name] if found else [folder.name]
-            target, source = [f"{domain.name}/{person}" for person in people] if len(people) == 2 else (
-                f"{domain.name}/{people[0]}", "")  # fmt: skip
+            target, source = ([f"{domain.name}/{person}" for person in people] + [""])[:2]
             row = {"path": folder, "generator": domain.parent.name, "video": _video(root, folder)}
             rows.append(row | {"target": target, "source": source})
     return splits.by_person(rows)

@@ -15,8 +15,8 @@ SHOWN = 6  # entries of a folder that an error lists
 def index(root, compression="c23", dataset=None):
     """Return (videos, skipped) of the data set in the folder `root`, whichever of the known layouts it is in.
 
-    videos has `records.COLUMNS`, skipped `path, reason`; compression (c0 or raw, c23, c40) is that of FaceForensics++; the
-    data set's name may be given. Raises InputError for a folder that is missing, empty or in no known layout.
+    videos has `records.COLUMNS`, skipped `path, reason`; compression (c0 or raw, c23, c40) is that of FaceForensics++;
+    the data set's name may be given. Raises InputError for a folder that is missing, empty or in no known layout.
     """
     root = Path(root)
     adapter = next((module for module in ADAPTERS.values() if root.is_dir() and module.fits(root)), None)

@@ -33,11 +33,12 @@ def refuse_leak(splits):
             shared = _tuples(of(rows)) & _tuples(of(others))
             if shared:
                 example = "/".join(map(str, min(shared)))
-                raise InputError(f"{one} and {other} share {len(shared)} by {what}, such as {example}: split by identity")
+                shares = f"{one} and {other} share {len(shared)} by {what}, such as {example}"
+                raise InputError(f"{shares}: split by identity")
 
 
 def relatives(generator):
-    """Return the names of the generators that share a tool with `generator`, itself among them: wav2lip has two hybrids."""
+    """Return the names of the generators that share a tool with `generator`: of wav2lip, itself and two hybrids."""
     tools = set(generator.split("-"))
     return tuple(name for name in FAMILIES if tools & set(name.split("-"))) or (generator,)
 

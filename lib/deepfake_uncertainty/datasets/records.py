@@ -18,9 +18,9 @@ SKIPPED = ["path", "reason"]
 def collect(root, dataset, rows):
     """Return (videos, skipped), frames of COLUMNS and of `path, reason`, from dicts, one a video found or named.
 
-    A row has path and either reason (why it is left out) or generator ('real' or the family), video, target, source ('' for
-    none), split and, where there are masks, mask_path; the identity is the target's. A video whose header cannot be read, or
-    whose key or file is named twice, is skipped with its reason. Raises InputError when none is left.
+    A row has path and either reason (why it is left out) or generator ('real' or the family), video, target, source (''
+    for none), split and, where there are masks, mask_path; the identity is the target's. A video whose header cannot be
+    read, or whose key or file is named twice, is skipped with its reason. Raises InputError when none is left.
     """
     usable = [row for row in rows if not row.get("reason")]
     named = Counter((row["generator"], row["video"]) for row in usable) + Counter(str(row["path"]) for row in usable)
@@ -54,13 +54,13 @@ def read_table(path, columns):
     """Return the CSV at `path` as a frame of text, '' where it is empty; InputError unless it has `columns`."""
     try:
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines wider than the header
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig").fillna("")
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         raise InputError(f"{path} is not a readable table: download it again") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise InputError(f"{path} lacks the columns {', '.join(missing)}: download it again")
-    return table
+    return table.fillna("")  # lines that are shorter than the header
 
 
 def read_json(path, kind):

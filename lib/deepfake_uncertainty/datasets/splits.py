@@ -16,7 +16,7 @@ WHOLE = 0.05  # of all people: groups of up to this share go to one split, large
 def assign(rows, split):
     """Give each row its split from {person: split}, or the reason why it has none: all people in a row must share one.
 
-    The people of a row are target, source and, if there are more, those in its list `also`; rows with a reason are left.
+    The people of a row are target, source and those in its list `also`, if any; rows with a reason stay as they are.
     """
     for row in rows:
         if row.get("reason"):
@@ -36,9 +36,9 @@ def assign(rows, split):
 def by_person(rows, shares=None):
     """Give each row a split by its people, in `shares` {split: share} (default SHARES) of them, the same in every run.
 
-    A hash of the name decides, so a file that is missing moves nobody. People whom fakes join stay together where such a
-    group holds at most WHOLE of all (or two) people; a larger group (Celeb-DF swaps everyone with everyone) is divided
-    person by person, and its fakes across two splits are left out with that reason.
+    A hash of the name decides, not the order or number of files. People whom fakes join stay together where such
+    a group holds at most WHOLE of all (or two) people; a larger group (Celeb-DF swaps everyone with everyone) is
+    divided person by person, and its fakes across two splits are left out with that reason.
     """
     used = [_people(row) for row in rows if not row.get("reason")]
     edges = [(people[0], other) for people in used for other in people]

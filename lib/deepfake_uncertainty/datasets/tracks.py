@@ -47,13 +47,14 @@ class Track:
 
 
 def check_even(track):
-    """Raise InputError when a track's frames are not evenly spaced in time, as signals over time (pulse, motion) need them.
+    """Raise InputError when a track's frames are not evenly spaced in time, as a pulse or a motion signal needs them.
 
     Detectors that read single frames do not ask: variable frame rate and missing images are nothing to them.
     """
     steps = np.diff(track.times)
     if len(steps) and np.mean(np.abs(steps - np.median(steps)) > JITTER * np.median(steps)) > UNEVEN:
-        raise InputError(f"variable frame rate, steps of {steps.min():.3f} to {steps.max():.3f} s: re-encode at a constant rate")
+        seen = f"steps of {steps.min():.3f} to {steps.max():.3f} s"
+        raise InputError(f"variable frame rate, {seen}: re-encode the video at a constant one")
 
 
 def load(path, size=96, max_frames=None):

@@ -48,7 +48,7 @@ def _rate(stream, path):
 def header(path):
     """Return (frames per second, number of frames) as the container states them; InputError for an unreadable file.
 
-    Images in a folder are frames of a clip of IMAGE_RATE, those that their names count: 000, 015, 030 are 25/15 frames/s.
+    Images in a folder are those frames of a clip of IMAGE_RATE that their names count: 000, 015, 030 give 25/15.
     """
     images = _images(path)
     if images:
@@ -75,8 +75,8 @@ def _declared(stream, fps):
 def stream_frames(path, max_frames=None):
     """Yield (frame uint8 (H, W, 3) RGB, time in seconds from the first frame), upright, at most `max_frames` of them.
 
-    `path` is a file, or a folder of images in the order of the numbers in their names (see `header`). Raises InputError for
-    a missing, empty, corrupt, truncated or audio-only file, one without a single frame, and an unreadable image.
+    `path` is a file, or a folder of images in the order of the numbers in their names (see `header`). Raises InputError
+    for a missing, empty, corrupt, truncated or audio-only file, one without a single frame, and an unreadable image.
     """
     if max_frames is not None and max_frames < 1:
         raise InputError(f"max_frames is {max_frames}: ask for at least one frame of {path}")
@@ -113,7 +113,7 @@ def _images(path):
     """Return the images in a folder, 2.png before 10.png; [] where there are none, or no folder."""
     if not os.path.isdir(path):
         return []
-    found = [image for image in Path(path).iterdir() if is_image(image.name)]
+    found = [image for image in Path(path).iterdir() if is_image(image.name) and image.is_file()]
     return sorted(found, key=lambda image: ([int(n) for n in re.findall(r"[0-9]+", image.stem)], image.name))
 
 
@@ -134,10 +134,13 @@ def _image_rate(images):
 
 
 def _read_image(path):
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    wrong = InputError(f"{path} is not a readable image, or is cut off: replace it, or remove it")
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:  # an empty file, or a header that asks for more pixels than OpenCV takes
+        raise wrong from error
     if image is None:
-        raise InputError(f"{path} is not a readable image, or is cut off: replace it, or remove it")
+        raise wrong
     return image
 
 

@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import nn
 from torch.nn import functional
 
@@ -46,8 +47,12 @@ class Judge(nn.Module):
 
 
 def texture_of(charted):
-    """Return the mean and the spread, uint8 (64, 64, 3) each, over frames (N, 64, 64, 3) on the chart."""
-    stack = charted.astype(np.float32)
+    """Return the mean and the spread, uint8 (64, 64, 3) each, over frames (N, 64, 64, 3) on the chart.
+
+    Both go on beyond the face, so that nothing black is read at its border.
+    """
+    near = distance_transform_edt(~charted.any((0, 3)), return_distances=False, return_indices=True)
+    stack = charted.astype(np.float32)[:, near[0], near[1]]
     return np.uint8(stack.mean(0)), np.uint8(np.minimum(4 * stack.std(0), 255))
 
 

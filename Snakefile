@@ -26,9 +26,11 @@ LEARNING = results.code_digest("benchmark", "datasets", "signals", "detectors", 
 READING = results.code_digest()
 DATA = profiles.fingerprint()
 
-# A stamp speaks of data that are there, in the profile's size: when they are not, it is removed.
-if not profiles.built(PROFILE):
-    Path(RUNS, "benchmark.done").unlink(missing_ok=True)
+# A stamp speaks of data that are there, in the profile's size: when they are not, all are removed; what they stand for is
+# still in the cache.
+if BENCHMARK and not profiles.built(PROFILE):
+    for stamp in [*Path(RUNS).glob("*.done"), *Path(RUNS).glob("*.notebook")]:
+        stamp.unlink()
 for name in NOTEBOOKS:
     if not notebook.standing(name, PROFILE):
         Path(RUNS, f"{name}.notebook").unlink(missing_ok=True)

@@ -148,7 +148,9 @@ for row, detector in zip(axes, DETECTORS, strict=True):
         groups = {name: part[score] for name, part in frames.groupby("generator", sort=False)}
         plotting.densities(ax, groups, f"{plotting.label(score)} (nats)")
         ax.set_title(f"{plotting.label(detector)}, BNN")
+        ax.get_legend().remove()
         by_family[f"{detector}/{score}"] = comparison.sizes(groups)
+    row[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 results.save(figure, "01_densities_by_generator", by_family, PROFILE, SEED);
 
 # %% [markdown]

@@ -174,3 +174,12 @@ def test_max_frames_below_one_is_refused(tmp_path):
     video.encode(tmp_path / "a.mp4", clip(2))
     with pytest.raises(InputError, match="max_frames"):
         video.decode(tmp_path / "a.mp4", max_frames=0)
+
+
+def test_bits_are_those_of_the_pictures_whatever_is_heard(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3)).astype(np.uint8)
+    video.encode(tmp_path / "a.mp4", frames, 25)
+    video.encode(tmp_path / "b.mp4", frames, 25, sound=np.zeros(6400, np.float32))
+    bits = video.picture_bits(tmp_path / "a.mp4")
+    assert bits == video.picture_bits(tmp_path / "b.mp4")
+    assert 0 < bits < 8 * (tmp_path / "a.mp4").stat().st_size

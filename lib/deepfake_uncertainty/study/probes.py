@@ -1,7 +1,5 @@
 """Probes for shortcuts: does something simple, that is no manipulation, already tell fake videos from real ones?"""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from deepfake_uncertainty.datasets import tracks
+from deepfake_uncertainty.datasets import tracks, video
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import evaluate, metrics
 
@@ -55,7 +53,7 @@ def features_of(path, n_frames, fps):
     yaw, pitch = pose(np.asarray(track.landmarks))
     red, green, blue = crops.mean((0, 1, 2))
     return {"red": red, "green": green, "blue": blue, "contrast": grey.std((1, 2)).mean(),
-            "noise": np.mean([noise_level(image) for image in grey]), "bits": 8 * Path(path).stat().st_size / n_frames,
+            "noise": np.mean([noise_level(image) for image in grey]), "bits": video.picture_bits(path) / n_frames,
             "seconds": n_frames / fps, "yaw": yaw.mean(), "yaw_spread": yaw.std(), "pitch": pitch.mean(),
             "pitch_spread": pitch.std(), "jitter": jitter(np.asarray(track.landmarks))}  # fmt: skip
 

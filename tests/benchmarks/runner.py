@@ -59,13 +59,13 @@ def line(row):
 
 
 def run(entries, path=None, repeats=5):
-    """Measure and print `entries` one by one and return their rows; keep them in `path`, if given."""
+    """Measure and print `entries` one by one and return their rows; keep them in `path`, if given, after each."""
     rows = []
     for entry in entries:
         rows.append(measure(entry, repeats))
         print(line(rows[-1]), flush=True)
-    if path:
-        files.write_json(path, rows)
+        if path:
+            files.write_json(path, rows)  # the next entry may take minutes
     return rows
 
 

@@ -35,13 +35,13 @@ def _encode(wanted, frames, sound):
 
 def make_real(plan, number):
     """Render an identity: its truth, its real clips, and the master frames with the landmarks found in them."""
-    clip = render.render_clip(number, plan.world, plan.n_frames, plans.FPS)
+    clip = render.render_clip(number, plan.world, plan.n_frames, plans.FPS, sound=plan.SOUND)
     landmarks, found, _ = _mesh().track(clip.frames)
     known = {key: np.asarray(value) for key, value in clip.truth.items() if key != "parameters"}
     with files.whole(plan.truth(number)) as temporary:
         np.savez_compressed(temporary, **known)
     files.write_json(plan.truth(number).with_suffix(".json"), clip.truth["parameters"])
-    _encode(plan.reals(number), clip.frames, clip.truth["sound"] if plan.SOUND else None)
+    _encode(plan.reals(number), clip.frames, clip.truth.get("sound"))
     with files.whole(plan.master(number)) as folder:
         folder.mkdir()
         np.save(folder / "frames.npy", clip.frames)

@@ -25,7 +25,7 @@ OVERSAMPLE = 2  # Samples a pixel along each side, every other one of them taken
 
 class Clip(NamedTuple):
     """Frames uint8 (F, H, W, 3) RGB and `truth`: pulse (F,), heart_rate (bpm), landmarks (F, K, 2) px, landmark_names,
-    visible (F, K) bool, face_mask (F, H, W) bool, pose (F, 3) radians, expression (F, 5), sound float32 (S,) at 16 kHz,
+    visible (F, K) bool, face_mask (F, H, W) bool, pose (F, 3) radians, expression (F, 5), sound float32 (S,) or none,
     parameters (JSON-able)."""
 
     frames: np.ndarray
@@ -52,8 +52,8 @@ def person(number, seed):
     return dict(number=number, seed=seed, tone=tone, age=age, shape=shape, speaker=speaker._asdict(), **look)
 
 
-def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
-    """Render person `number` of the world `seed` as a `Clip`; the same arguments give the same bytes; or InputError."""
+def render_clip(number, seed, n_frames=160, fps=25.0, size=128, sound=True):
+    """Render person `number` of the world `seed` as a `Clip`, with `sound` or silent; the same arguments, the same bytes."""
     if n_frames < 1 or size < 32 or fps <= 0 or number < 0 or seed < 0:
         raise InputError(
             f"render_clip(number={number}, seed={seed}, n_frames={n_frames}, fps={fps}, size={size}): "
@@ -61,7 +61,6 @@ def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
         )
     rngs, who = _streams(number, seed), person(number, seed)
     act = motion.perform(rngs["motion"], n_frames, fps)
-    sound = voice.voice(act["expression"], fps, rngs["voice"], voice.Speaker(**who["speaker"]))
     stage = Stage(who, who["shape"], rngs, size)
     frames = np.empty((n_frames, size, size, 3), np.uint8)
     masks = np.empty((n_frames, size, size), bool)
@@ -71,8 +70,10 @@ def render_clip(number, seed, n_frames=160, fps=25.0, size=128):
         linear, masks[k], points[k], visible[k] = stage.shoot(act, k)
         frames[k] = camera.expose(rngs["noise"], linear, stage.lens)
     truth = dict(pulse=act["pulse"], pose=act["pose"], heart_rate=act["heart_rate"], landmarks=points, visible=visible,
-                 landmark_names=list(head.LANDMARKS), face_mask=masks, expression=act["expression"], sound=sound,
+                 landmark_names=list(head.LANDMARKS), face_mask=masks, expression=act["expression"],
                  parameters=dict(who, fps=float(fps), size=size))  # fmt: skip
+    if sound:
+        truth["sound"] = voice.voice(act["expression"], fps, rngs["voice"], voice.Speaker(**who["speaker"]))
     return Clip(frames, truth)
 
 

@@ -164,6 +164,18 @@ def test_dfdc_is_split_by_original(tmp_path, content):
     assert set(index(root)[0]["split"]) == set(splits.SPLITS)
 
 
+def test_a_table_names_no_file_outside_its_data_set(tmp_path, content):
+    root = layouts.dfdc(tmp_path / "dfdc", content)
+    put(tmp_path / "other.mp4", content)
+    names = ["/", str(tmp_path / "other.mp4"), "../../../other.mp4"]
+    folder = root / "train/dfdc_train_part_2"
+    put(folder / "metadata.json", json.dumps({name: {"label": "REAL"} for name in names}).encode())
+    put(root / "test/labels.csv", b"filename,label\na.mp4,0\n../../other.mp4,0\n")
+    frame, skipped = index(root)
+    outside = skipped["reason"].str.startswith(f"outside {root}")
+    assert outside.sum() == 4 and frame["path"].str.startswith(str(root)).all()
+
+
 def test_dfdc_bad_entries_are_left_out(tmp_path, content):
     root = layouts.dfdc(tmp_path, content)
     table = {

@@ -14,7 +14,8 @@ from deepfake_uncertainty.datasets.index import index
 from deepfake_uncertainty.errors import InputError
 
 FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-JUNK = st.text(max_size=12) | st.sampled_from(["id00000", "id00001", "real", "../..", "a" * 300, "\0", "-", "0", "1"])
+WORDS = ["id00000", "id00001", "real", "../..", "/", "/a.mp4", "../a.mp4", "a" * 300, "\0", "-", "0", "1"]
+JUNK = st.text(max_size=12) | st.sampled_from(WORDS)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | JUNK, lambda inner: st.lists(inner, max_size=3), max_leaves=4
 )

@@ -5,6 +5,7 @@ Test videos have labels only, so each is its own identity. Validation is taken f
 without test/labels.csv the test split is, too.
 """
 
+import os
 from pathlib import Path
 
 from deepfake_uncertainty.datasets import records, splits
@@ -53,7 +54,8 @@ def _test(root, table):
 
 def _row(root, path, label, target):
     row = {"path": path, "generator": "real" if label == "REAL" else GENERATOR, "target": target, "source": ""}
-    row["video"] = path.relative_to(root).as_posix().removesuffix(".mp4")
+    # Not `relative_to`: a table may name a file anywhere, and `records.collect` says so.
+    row["video"] = Path(os.path.relpath(path, root)).as_posix().removesuffix(".mp4")
     if label not in LABELS.values():
         row["reason"] = f"label {label!r} is neither REAL nor FAKE"
     elif not target:

@@ -1,8 +1,10 @@
 """What every data set becomes: one row a video, and a list of what was left out and why."""
 
 import json
+import os
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,13 +22,16 @@ def collect(root, dataset, rows):
 
     A row has path and either reason (why it is left out) or generator ('real' or the family), video, target, source (''
     for none), split and, where there are masks, mask_path; the identity is the target's. A video whose header cannot be
-    read, or whose key or file is named twice, is skipped with its reason. Raises InputError when none is left.
+    read, whose key or file is named twice, or that lies outside `root` is skipped with its reason. Raises InputError when
+    none is left.
     """
     usable = [row for row in rows if not row.get("reason")]
     named = Counter((row["generator"], row["video"]) for row in usable) + Counter(str(row["path"]) for row in usable)
     videos, skipped = [], []
     for row in rows:
         found, reason = None, row.get("reason", "")
+        if not reason and _outside(root, row["path"]):
+            reason = f"outside {root}: a table may only name files of its own data set"
         if not reason:
             times = max(named[row["generator"], row["video"]], named[str(row["path"])])
             reason = f"named {times} times: keep one" if times > 1 else ""
@@ -41,6 +46,10 @@ def collect(root, dataset, rows):
         first = f"; the first: {skipped[0]['reason']}" if skipped else ""
         raise InputError(f"none of the {len(skipped)} videos in {root} can be used{first}")
     return pd.DataFrame(videos, columns=COLUMNS), pd.DataFrame(skipped, columns=SKIPPED)
+
+
+def _outside(root, path):
+    return not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 
 def _header(path):

@@ -19,15 +19,15 @@ import seaborn as sns
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.benchmark import truth
 from deepfake_uncertainty.benchmark.generators import learned, registry
-from deepfake_uncertainty.datasets import leakage, video
+from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.signals import ppg
-from deepfake_uncertainty.study import comparison, evaluate, likeness, probes, profiles, residue, sources
+from deepfake_uncertainty.study import comparison, evaluate, likeness, probes, profiles, residue, sheets, sources
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick or full
 SEED = 0  # of the bootstrap
 RESAMPLES = 1000  # bootstrap draws of whole identities
-SHOWN = 6  # people on a contact sheet
+SHOWN = 4  # people on a contact sheet
 FRAME = 60  # frame that the contact sheets show
 GAIN = 6  # of the residue, so that it can be seen
 
@@ -66,33 +66,10 @@ pd.DataFrame.from_dict(cards, orient="index")[["identities", "frames", "steps", 
 
 
 # %%
-def frame_of(path, number=FRAME):
-    return video.decode(path, max_frames=number + 1)[0][-1]
-
-
-def contact_sheet(videos):
-    real = videos[videos["generator"].eq("real")].set_index("target")
-    targets = list(real.index[real["split"].eq("test")][:SHOWN])
-    families = list(dict.fromkeys(videos["generator"]))[1:]
-    names = ["target", "source", *families]
-    figure, axes = plt.subplots(len(names), len(targets), figsize=(1.1 * len(targets), 1.1 * len(names)))
-    for column, target in zip(axes.T, targets, strict=True):
-        clips = videos[videos["target"].eq(target)].set_index("generator")
-        shown = [real.path[target], real.path[clips.source[families[0]]], *clips.path[families]]
-        for ax, path in zip(column, shown, strict=True):
-            ax.imshow(frame_of(path))
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-    for ax, name in zip(axes[:, 0], names, strict=True):
-        ax.set_ylabel(name.replace("-", "-\n"), fontsize=7)
-    return figure, {"targets": targets, "frame": FRAME}
-
-
-# %%
 sets = dict(list(index.groupby("dataset", sort=False)))
 for name, videos in sets.items():
-    figure, shown = contact_sheet(videos)
-    results.save(figure, f"00_people_{name.lower()}", shown, PROFILE, SEED)
+    figure, targets = sheets.people(videos, SHOWN, FRAME)
+    results.save(figure, f"00_people_{name.lower()}", {"targets": targets, "frame": FRAME}, PROFILE, SEED)
 
 # %% [markdown]
 # ## What a generator leaves
@@ -111,25 +88,7 @@ comparison.readable(traces, ["coverage", "inside", "outside_db"])
 
 
 # %%
-def residues(axes, videos):
-    target = videos.loc[videos["split"].eq("test") & videos["generator"].eq("real"), "target"].iloc[1]
-    rows = {row.generator: row for row in videos[videos["target"].eq(target)].itertuples(index=False)}
-    for column, name in zip(axes.T, [name for name in rows if name != "real"], strict=True):
-        fake, real, painted = (part[-1] for part in residue.read(rows[name], rows["real"], FRAME + 1))
-        change = np.clip(128 + GAIN * (fake.astype(float) - real), 0, 255).astype(np.uint8)
-        for ax, picture in zip(column, (fake, change, painted), strict=True):
-            ax.imshow(picture, cmap="gray")
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-        column[0].set_title(name.replace("-", "-\n"), fontsize=7)
-
-
-# %%
-figure, axes = plt.subplots(3 * len(sets), 5, figsize=(6.2, 3.9 * len(sets)))
-for k, videos in enumerate(sets.values()):
-    residues(axes[3 * k : 3 * k + 3], videos)
-for k, name in enumerate(["fake", f"residue x {GAIN}", "mask"] * len(sets)):
-    axes[k, 0].set_ylabel(name)
+figure = sheets.residues(sets, FRAME, GAIN)
 results.save(figure, "00_residue", {"frame": FRAME, "gain": GAIN, "traces": traces}, PROFILE, SEED);
 
 # %% [markdown]

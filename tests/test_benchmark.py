@@ -183,10 +183,10 @@ def test_shipped_weights_are_small_and_have_cards():
 def test_missing_or_foreign_weights_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(learned, "WEIGHTS", tmp_path)
     with pytest.raises(InputError, match="missing or does not fit"):
-        learned.load("wav2lip", wav2lip.Network())
+        learned.shipped("wav2lip", lambda: wav2lip.Network())  # a new function: what is loaded already stays loaded
     (tmp_path / "wav2lip.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="missing or does not fit"):
-        learned.load("wav2lip", wav2lip.Network())
+        learned.shipped("wav2lip", lambda: wav2lip.Network())
 
 
 def test_a_texture_sampled_where_it_was_unwrapped_is_the_face(pair):
@@ -236,7 +236,7 @@ def test_the_painted_mouth_follows_what_is_heard_and_not_what_was_there():
     face = aligned.align(target)
     maps = wav2lip.hidden(face, face.faces[0])
     columns = torch.from_numpy(wav2lip.columns(source.sound, 25.0, len(own)))
-    made = learned.image(learned.run(wav2lip.shipped(), maps, columns))
+    made = learned.image(learned.run(learned.shipped(wav2lip.NAME, wav2lip.Network), maps, columns))
     inside = base.polygon(base.enlarge(face.points.mean(0)[base.LIPS], 1.3), (64, 64)) > 0
     darkness = -made.mean(-1)[:, inside].min(1)
     assert np.corrcoef(darkness, heard)[0, 1] > 0.5

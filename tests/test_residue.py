@@ -85,6 +85,21 @@ def test_likeness_puts_the_target_at_nought_and_a_copy_of_the_source_at_one(worl
     assert abs(moved["real"]) < 0.1 and abs(moved["A"] - 1) < 0.1
 
 
+def test_likeness_leaves_out_a_video_without_a_track(world, monkeypatch):
+    lost = world["path"].iloc[-1]
+
+    def load(path):
+        if path == lost:
+            raise InputError("no face found")
+        return load_track(path)
+
+    monkeypatch.setattr(tracks, "load", load)
+    noise = np.random.default_rng(0).random((12, 1, 48, 48), np.float32)
+    monkeypatch.setattr(likeness, "faces", lambda path, count, part=(0, 1): noise[:count])
+    found = likeness.table(world)
+    assert found.attrs["skipped"] == [(lost, "no face found")] and len(found) == len(world) - 1
+
+
 def test_likeness_needs_real_clips(world):
     with pytest.raises(InputError, match="at least two persons"):
         likeness.table(world[world["generator"].eq("A")])

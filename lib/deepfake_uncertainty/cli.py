@@ -20,7 +20,7 @@ def _build(options):
         raise InputError(f"profile {profile.name} reads real data, there is nothing to build: use quick or full")
     for plan in (synthff.SynthFF, synthav.SynthAV):
         size = profile.benchmark(plan.DATASET)
-        root = build.build(plan(profiles.root(profile.name, plan.DATASET), **size), options.jobs)
+        root = build.build(plan(profiles.embedded(profile.name, plan.DATASET), **size), options.jobs)
         print(f"{plan.DATASET}: {size['identities']} identities in {os.path.relpath(root)}")
 
 

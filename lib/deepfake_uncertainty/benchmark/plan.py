@@ -12,6 +12,7 @@ FPS = 25.0
 # pairs, ordered so that three pairs already hold all three splits.
 SPLITS = ("train", "test", "val", "train", "train", "test", "train", "val", "test", "train")
 MASTERS = ".masters"
+LEARNING_WORLD = 1000  # the people that the shipped generators learnt from
 
 
 def split_of(identity):
@@ -46,6 +47,8 @@ class Plan:
             raise InputError(
                 f"identities={self.identities}, n_frames={self.n_frames}: need an even number >= 6 and >= 16 frames"
             )
+        if self.world == LEARNING_WORLD:
+            raise InputError(f"seed {self.seed}: the generators learnt from these people, take another seed")
         if unknown := set(self.families) - set(self.FAMILIES):
             raise InputError(f"unknown generator {sorted(unknown)[0]!r}: choose among {', '.join(self.FAMILIES)}")
         if "c23" not in self.compressions or not set(self.compressions) <= set(CRFS):

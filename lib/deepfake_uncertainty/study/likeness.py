@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from deepfake_uncertainty.benchmark.generators.base import BROWS, OVAL
 from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors.base import Classifier, Recipe, evenly_spaced
 from deepfake_uncertainty.errors import InputError
@@ -15,10 +16,6 @@ from deepfake_uncertainty.study import train
 
 SIZE, CODE = 48, 64
 RECIPE = Recipe(epochs=20, batch=32, lr=2e-3, weight_decay=1e-2, bayes_epochs=0, samples_a_video=12, flip=True)
-# The face's outline in MediaPipe's mesh, and its brows: only what lies between brows and chin is compared.
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]  # fmt: skip
-BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 
 
 def faces(path, count, part=(0.0, 1.0)):
@@ -54,13 +51,25 @@ def _embed(model, x):
     return nn.functional.normalize(codes, dim=1).mean(0).numpy()
 
 
+def _tracked(index):
+    reasons = {}
+    for path in index["path"]:
+        try:
+            tracks.load(path)
+        except InputError as error:
+            reasons[path] = str(error)
+    return index[~index["path"].isin(reasons)], list(reasons.items())
+
+
 def table(index, seed=0, count=8):
     """Return a frame, one row a video whose source is known: its key and `moved`, the way from its target to its source.
 
-    An embedding is trained on the first 60 % of every real clip; a person's place is the mean of the rest. `moved` is the
-    projection of the video's place on the line from target to source: 0 is the target, 1 the source. A real clip is
-    measured by frames that neither saw, against the person who is the source of its fakes. Raises InputError without real clips.
+    An embedding is trained on the first 60 % of every real clip; a person's place is the mean over the last 20 %. Every
+    video is measured by the 20 % between: `moved` is the projection of their mean on the line from target to source, 0 the
+    target, 1 the source (of a real clip: of its fakes). Videos without a face track are left out, as (path, reason) in the
+    frame's attrs['skipped']. Raises InputError with less than two real clips.
     """
+    index, skipped = _tracked(index)
     real = index[index["generator"].eq("real")]
     if real["target"].nunique() < 2:
         raise InputError("likeness needs the real clips of at least two persons")
@@ -80,4 +89,6 @@ def table(index, seed=0, count=8):
         here = _embed(model, faces(row.path, count, (0.6, 0.8)))
         moved = float((here - start) @ (goal - start) / np.square(goal - start).sum())
         rows.append({name: getattr(row, name) for name in (*leakage.KEY, "identity", "split")} | {"moved": moved})
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    found.attrs["skipped"] = skipped
+    return found

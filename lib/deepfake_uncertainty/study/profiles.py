@@ -67,6 +67,11 @@ def root(profile, dataset="SynthFF"):
         return Path(given)
     if profile == "paper":
         raise InputError(f"profile paper reads real data: set {name} to the root of {real}")
+    return embedded(profile, dataset)
+
+
+def embedded(profile, dataset):
+    """Return where the embedded data set of `profile` lies, whatever data are given."""
     return paths.DATA / profile / dataset
 
 
@@ -76,7 +81,7 @@ def built(profile):
 
 
 def _built(profile, dataset):
-    stamp = read_stamp(paths.DATA / profile.name / dataset, dataset)
+    stamp = read_stamp(embedded(profile.name, dataset), dataset)
     wanted = profile.benchmark(dataset) | {"compressions": sorted(profile.compressions)}
     return bool(stamp.get("complete")) and wanted.items() <= stamp["parameters"].items()
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from tqdm.auto import tqdm
 
 from deepfake_uncertainty.datasets import leakage, tracks, video
@@ -13,11 +15,8 @@ RADII = 24  # rings of the spectrum, from 0 to half a cycle a pixel
 
 def psnr(one, other, where):
     """Return the peak signal-to-noise ratio in dB of frames uint8 (F, H, W, 3) at the pixels `where` (F, H, W); inf if equal."""
-    error = (one.astype(np.float32) - other)[where]
-    if not error.size:
-        return float("nan")
-    with np.errstate(divide="ignore"):
-        return float(20 * np.log10(255) - 10 * np.log10(np.square(error, dtype=np.float64).mean()))
+    one, other = (torch.from_numpy(part[where].astype(np.float64)) for part in (one, other))
+    return float(peak_signal_noise_ratio(one, other, data_range=255.0)) if len(one) else float("nan")
 
 
 def read(fake, real, frames=24):

@@ -73,6 +73,11 @@ def guide(points):
     return np.moveaxis(drawing, 0, -1)
 
 
+def guides(landmarks):
+    """Return `guide` of every frame's landmarks (F, 468, 2): uint8 (F, 64, 64, 3)."""
+    return np.stack([guide(points) for points in landmarks])
+
+
 def paste(target, faces, maps, where, softness, segments=None):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with `faces` (F, 64, 64, 3) pasted.
 

@@ -6,8 +6,6 @@ its landmarks, at every scale. Trained to reconstruct a person from other frames
 nothing occludes these faces.
 """
 
-import functools
-
 import numpy as np
 import torch
 from torch import nn
@@ -112,11 +110,6 @@ def teach(seed=0, steps=STEPS):
     return network, learned.train(network, step, clips, steps, seed)
 
 
-@functools.cache
-def _network():
-    return learned.load(NAME, Network())
-
-
 @torch.no_grad()
 def generate(source, target, rng):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with the identity of `source`.
@@ -124,13 +117,13 @@ def generate(source, target, rng):
     `rng` draws the frames that show the source and the feather. Raises InputError outside the benchmark.
     """
     base.admit(source, target)
-    network, own, other = _network(), aligned.align(target), aligned.align(source)
+    network, own, other = learned.shipped(NAME, Network), aligned.align(target), aligned.align(source)
     shots = rng.choice(np.flatnonzero(source.found), min(16, source.found.sum()), replace=False)
     chart = network.chart.numpy()
     code = network.code(texture.unwrap(other, shots, chart).mean(0))
     face = network.likeness(code)
     likeness = learned.tensor(np.stack([texture.sample(face, chart, points)[0] for points in own.points]))
-    guides = learned.tensor(np.stack([aligned.guide(points) for points in own.points]))
+    guides = learned.tensor(aligned.guides(own.points))
     attributes = attributes_of(learned.tensor(own.faces), guides)
     made = learned.run(network, likeness, attributes, code.expand(len(attributes), -1))
     return aligned.paste(target, learned.image(made), own.maps, faceswap.region, rng.uniform(0.05, 0.1))

@@ -6,8 +6,6 @@ of the target, and segments it. Trained to reconstruct a frame from another fram
 holes.
 """
 
-import functools
-
 import numpy as np
 import torch
 from torch import nn
@@ -80,11 +78,6 @@ def teach(seed=0, steps=STEPS):
     return network, learned.train(network, step, clips, steps, seed)
 
 
-@functools.cache
-def _network():
-    return learned.load(NAME, Network())
-
-
 @torch.no_grad()
 def generate(source, target, rng):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with the face of `source` reenacted in it.
@@ -92,10 +85,10 @@ def generate(source, target, rng):
     `rng` draws the width of the feather. Raises InputError outside the benchmark.
     """
     base.admit(source, target)
-    network, own, other = _network(), aligned.align(target), aligned.align(source)
+    network, own, other = learned.shipped(NAME, Network), aligned.align(target), aligned.align(source)
     chosen, mesh = faceswap.nearest(source, target), texture.triangles(network.chart.numpy())
     pairs = [base.warp(other.faces[s], other.points[s], points, mesh) for s, points in zip(chosen, own.points, strict=True)]
-    guides = learned.tensor(np.stack([aligned.guide(points) for points in own.points]))
+    guides = learned.tensor(aligned.guides(own.points))
     warped = learned.tensor(np.stack([face for face, _ in pairs]))
     maps = inputs(warped, where_seen(pairs), learned.tensor(own.faces), guides)
     made = learned.run(network, maps)

@@ -17,13 +17,12 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty import files
-from deepfake_uncertainty.benchmark import render
+from deepfake_uncertainty.benchmark import plan, render
 from deepfake_uncertainty.benchmark.generators import aligned, base
 from deepfake_uncertainty.datasets import faces
 from deepfake_uncertainty.errors import InputError
 
 WEIGHTS = Path(__file__).parent / "weights"
-WORLD = 1000  # seed of the people that the generators learn from; no benchmark is built with it
 PEOPLE, FRAMES = 160, 40
 BATCH = 16
 
@@ -117,7 +116,7 @@ def people(count=PEOPLE, frames=FRAMES):
     """Return the aligned faces of the people that the generators learn from, one clip a person."""
     mesh, clips = faces.FaceMesh(), []
     for number in range(count):
-        clip = render.render_clip(number, WORLD, n_frames=frames)
+        clip = render.render_clip(number, plan.LEARNING_WORLD, n_frames=frames)
         landmarks, found, _ = mesh.track(clip.frames)
         clips.append(aligned.align(base.footage(number, clip.frames, landmarks, found, Path(), clip.truth["sound"])))
     return clips
@@ -126,7 +125,7 @@ def people(count=PEOPLE, frames=FRAMES):
 @functools.cache
 def guides():
     """Return the landmarks of `people` drawn, a list of uint8 (F, 64, 64, 3)."""
-    return [np.stack([aligned.guide(points) for points in clip.points]) for clip in people()]
+    return [aligned.guides(clip.points) for clip in people()]
 
 
 def descend(network, step, steps, seed, rate=2e-3):
@@ -153,8 +152,9 @@ def train(network, step, clips, steps, seed):
     """Descend from `network` by `step(generator) -> loss`; return the card: what it learnt from, how long, its losses."""
     before = float(np.mean([step(np.random.default_rng(k)).item() for k in range(4)]))
     seconds, loss = descend(network, step, steps, seed)
-    return dict(identities=len(clips), frames=sum(len(clip.faces) for clip in clips), world=WORLD, steps=steps, batch=BATCH,
-                seed=seed, seconds=round(seconds), loss=round(loss, 5), loss_before=round(before, 5))  # fmt: skip
+    frames = sum(len(clip.faces) for clip in clips)
+    return dict(identities=len(clips), frames=frames, world=plan.LEARNING_WORLD, steps=steps, batch=BATCH, seed=seed,
+                seconds=round(seconds), loss=round(loss, 5), loss_before=round(before, 5))  # fmt: skip
 
 
 def ship(name, network, card):
@@ -169,9 +169,10 @@ def card(name):
     return json.loads((WEIGHTS / f"{name}.json").read_text())
 
 
-def load(name, network):
-    """Return `network` with its shipped weights, ready to run; InputError when they are missing or of another shape."""
-    path = WEIGHTS / f"{name}.safetensors"
+@functools.cache
+def shipped(name, make):
+    """Return the network make() with its shipped weights, ready to run; InputError when they are missing or do not fit."""
+    path, network = WEIGHTS / f"{name}.safetensors", make()
     try:
         network.load_state_dict(load_file(path))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

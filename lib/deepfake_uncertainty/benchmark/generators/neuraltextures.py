@@ -6,8 +6,6 @@ at the target's own geometry moved to the source's expression, and a U-Net rende
 reconstruction and an adversary that judges patches.
 """
 
-import functools
-
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
@@ -98,11 +96,6 @@ def teach(seed=0, steps=STEPS):
     return network, learned.train(network, step, clips, steps, seed)
 
 
-@functools.cache
-def _network():
-    return learned.load(NAME, Network())
-
-
 @torch.no_grad()
 def generate(source, target, rng):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with its mouth performing as that of `source`.
@@ -110,13 +103,13 @@ def generate(source, target, rng):
     `rng` draws the width of the feather. Raises InputError outside the benchmark.
     """
     base.admit(source, target)
-    network, own = _network(), aligned.align(target)
+    network, own = learned.shipped(NAME, Network), aligned.align(target)
     moved = face2face.transfer(source, target)
     goal = np.stack([base.apply(m, points) for m, points in zip(own.maps, moved, strict=True)]).astype(np.float32)
     chart, usable = network.chart.numpy(), np.flatnonzero(target.found)
     parts = texture_of(texture.unwrap(own, usable[:: max(len(usable) // 16, 1)], chart))
     sampled = learned.tensor(np.stack([sampled_at(parts, chart, *place) for place in zip(goal, own.faces, strict=True)]))
-    guides = learned.tensor(np.stack([aligned.guide(points) for points in goal]))
+    guides = learned.tensor(aligned.guides(goal))
     both = [np.maximum(aligned.lower(a), aligned.lower(b)) for a, b in zip(own.points, goal, strict=True)]
     lower = torch.from_numpy(np.stack(both))[:, None]
     made = learned.run(network, sampled, setting(learned.tensor(own.faces), guides, lower))

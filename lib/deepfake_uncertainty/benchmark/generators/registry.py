@@ -12,10 +12,10 @@ from deepfake_uncertainty.benchmark.generators import (
     styleswap,
     wav2lip,
 )
+from deepfake_uncertainty.datasets import faceforensics, leakage
 from deepfake_uncertainty.errors import InputError
 
-FF = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
-AV = ("faceswap", "fsgan", "wav2lip", "faceswap-wav2lip", "fsgan-wav2lip")
+FF, AV = faceforensics.FAMILIES, leakage.FAMILIES
 # What a family does with the identity: a swap shows the source's face, a reenactment keeps the target's.
 SWAPS = ("Deepfakes", "FaceSwap", "FaceShifter", "faceswap", "fsgan", "faceswap-wav2lip", "fsgan-wav2lip")
 MODULES = {"Face2Face": face2face, "FaceSwap": faceswap, "NeuralTextures": neuraltextures, "FaceShifter": faceshifter,

@@ -6,8 +6,6 @@ frames of each place of the face, on charts of 8, 16 and 32 cells (after Huang 2
 network for each source; here one network reads each source's statistics.
 """
 
-import functools
-
 import cv2
 import numpy as np
 import torch
@@ -86,11 +84,6 @@ def teach(seed=0, steps=STEPS):
     return network, learned.train(network, step, clips, steps, seed)
 
 
-@functools.cache
-def _network():
-    return learned.load(NAME, Network())
-
-
 @torch.no_grad()
 def generate(source, target, rng):
     """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` in the style of the face of `source`.
@@ -98,11 +91,11 @@ def generate(source, target, rng):
     `rng` draws the width of the feather. Raises InputError outside the benchmark.
     """
     base.admit(source, target)
-    network, own, other = _network(), aligned.align(target), aligned.align(source)
+    network, own, other = learned.shipped(NAME, Network), aligned.align(target), aligned.align(source)
     chart, usable = network.chart.numpy(), np.flatnonzero(source.found)
     parts = statistics(texture.unwrap(other, usable[:: max(len(usable) // 24, 1)], chart))
     style = learned.tensor(np.stack([style_at(parts, chart, points) for points in own.points]))
-    guides = learned.tensor(np.stack([aligned.guide(points) for points in own.points]))
+    guides = learned.tensor(aligned.guides(own.points))
     content = torch.cat([learned.coarse(learned.tensor(own.faces)), guides], 1)
     made = learned.run(network, content, style)
     return aligned.paste(target, learned.image(made), own.maps, faceswap.region, rng.uniform(0.05, 0.1))

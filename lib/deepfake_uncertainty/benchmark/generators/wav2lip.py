@@ -5,14 +5,14 @@ face for its looks, and the log mel columns of 0.2 s of sound; an expert that wa
 mouths among others judges what it paints.
 """
 
-import functools
+import time
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from deepfake_uncertainty.benchmark import voice
+from deepfake_uncertainty.benchmark import plan, voice
 from deepfake_uncertainty.benchmark.generators import aligned, base, learned
 from deepfake_uncertainty.errors import InputError
 
@@ -117,9 +117,11 @@ def teach(seed=0, steps=STEPS):
     """Train the expert, then the network, on the people of the learning world; return (network, card)."""
     clips, count = learned.people(), 4
     stacks, lowers = [clip.faces for clip in clips], [_lowers(clip) for clip in clips]
-    heard = [columns(clip.sound, 25.0, len(clip.faces)) for clip in clips]
+    heard = [columns(clip.sound, plan.FPS, len(clip.faces)) for clip in clips]
     still = torch.stack([learned.tensor(stack).mean(0) for stack in stacks])
+    start = time.monotonic()
     expert, right = teach_expert(seed, EXPERT_STEPS, stacks, still, heard)
+    taught = time.monotonic() - start
     torch.manual_seed(seed)
     network = Network()
     network.hear.load_state_dict(expert.hearing.state_dict())
@@ -137,6 +139,7 @@ def teach(seed=0, steps=STEPS):
         return learned.reconstruction(made, truth, learned.attention(guides) * lower) + SYNC * sync
 
     card = learned.train(network, step, clips, steps, seed)
+    card["seconds"] += round(taught)
     return network, card | {"expert_steps": EXPERT_STEPS, "expert_right": round(right, 3), "expert_choices": CHOICES}
 
 
@@ -145,12 +148,6 @@ def hidden(clip, reference):
     lower = torch.from_numpy(_lowers(clip)).permute(0, 3, 1, 2)
     looks = learned.tensor(reference[None]).expand(len(lower), -1, -1, -1)
     return inputs(learned.tensor(clip.faces), lower, looks)
-
-
-@functools.cache
-def shipped():
-    """Return the network with its shipped weights."""
-    return learned.load(NAME, Network())
 
 
 @torch.no_grad()
@@ -164,5 +161,5 @@ def generate(source, target, rng):
         raise InputError(f"clip {source.identity:03d} has no sound to speak to: wav2lip needs a data set with sound")
     own, count = aligned.align(target), len(target.frames)
     maps = hidden(own, own.faces[rng.choice(np.flatnonzero(target.found))])
-    made = learned.run(shipped(), maps, torch.from_numpy(columns(source.sound, 25.0, count)))
+    made = learned.run(learned.shipped(NAME, Network), maps, torch.from_numpy(columns(source.sound, plan.FPS, count)))
     return aligned.paste(target, learned.image(made), own.maps, None, rng.uniform(0.04, 0.08), maps[:, 3].numpy())

@@ -164,7 +164,7 @@ results.save(figure, "00_landmarks", {"by_yaw": by_yaw, "by_tone": by_tone}, PRO
 # beats/min:
 
 # %%
-time = np.arange(144) / 25
+time = np.arange(128) / 25
 beat = np.sin(2 * np.pi * 72 / 60 * time)
 skin = np.stack([150 + 0.2 * beat, 110 + 0.8 * beat, 90 + 0 * beat], 1)
 rate, _ = ppg.heart_rate(ppg.chrom(skin, 25.0), 25.0)

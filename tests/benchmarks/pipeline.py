@@ -13,9 +13,9 @@ from deepfake_uncertainty.datasets import faces, video
 
 
 def entries(small):
-    """Yield the entries, each a frame of 128 x 128 in a clip of 144."""
+    """Yield the entries, each a frame of 128 x 128 in a clip of 128."""
     cv2.setNumThreads(1)
-    n = 24 if small else 144
+    n = 24 if small else 128
     yield Entry("render a frame (its share of the set-up included)", lambda: render.render_clip(1, 0, n_frames=n, sound=False),
                 bar=2.5e-3, units=n)  # fmt: skip
     frames = render.render_clip(1, 0, n_frames=n).frames

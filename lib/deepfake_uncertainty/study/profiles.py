@@ -40,7 +40,7 @@ class Profile:
 
 
 _PROFILES = {
-    "quick": Profile("quick", identities=44, av_identities=18, frames=144, samples=20, resamples=1000),
+    "quick": Profile("quick", identities=44, av_identities=18, frames=128, samples=20, resamples=1000),
     "full": Profile("full", 200, 80, frames=192, samples=50, resamples=2000, compressions=("c0", "c23", "c40")),
     "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }

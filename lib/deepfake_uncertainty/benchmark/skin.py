@@ -19,7 +19,7 @@ from deepfake_uncertainty.benchmark.head import (
     step,
 )  # fmt: skip
 
-SIZE = 320
+SIZE = 256
 # Absorption for R, G, B per unit of melanin and haemoglobin (shape of the spectra: Jacques 2013), and bloodless dermis.
 MELANIN = np.float32([1.20, 1.60, 1.85])
 HAEMOGLOBIN = np.float32([0.25, 1.25, 0.85])

@@ -107,7 +107,7 @@ run() {
   [[ -z $data_root ]] || python -m deepfake_uncertainty check --profile "$profile" || exit 2
   pipeline all || status=1
   ((status == 0)) || echo "run_all.sh: a job failed, see above; the table is of the last runs that ended" >&2
-  python -m deepfake_uncertainty.notebook table
+  python -m deepfake_uncertainty.notebook table --profile "$profile"
   return "$status"
 }
 

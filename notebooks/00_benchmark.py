@@ -272,7 +272,7 @@ results.save(figure, "00_sources", {"shares": shares, "recalls": recalls}, PROFI
 # Every number below is read from the sidecar of the figure.
 
 # %%
-numbers = results.frame("00_pulse", "by_generator", ["generator", "metric"])
+numbers = results.frame("00_pulse", "by_generator", ["generator", "metric"], PROFILE)
 for name in generators:
     error, guess = numbers.loc[(name, "error_bpm")], numbers.loc[(name, "chance_bpm"), "value"]
     verdict = "readable" if error.high < guess else "not told from chance"
@@ -280,23 +280,23 @@ for name in generators:
     print(text.format(name, error.value, error.low, error.high, guess, verdict, error.n))
 
 # %%
-tones = results.frame("00_pulse", "by_tone", ["tone", "metric"]).xs("error_bpm", level="metric")
+tones = results.frame("00_pulse", "by_tone", ["tone", "metric"], PROFILE).xs("error_bpm", level="metric")
 for tone, error in tones.iterrows():
     print(f"tone {tone}: error {error.value:.1f} [{error.low:.1f}, {error.high:.1f}] beats/min (n = {error.n:.0f})")
 
 # %%
-told = results.frame("00_probes", None, ["probe", "generator"])
+told = results.frame("00_probes", None, ["probe", "generator"], PROFILE)
 for (probe, generator), row in told[told["low"] > 0.6].iterrows():  # the whole interval lies above 0.6
     print(f"{probe} tells {generator}: AUROC {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]")
 
 # %%
-places = results.frame("00_likeness", "moved", ["generator", "metric"]).xs("moved", level="metric")
+places = results.frame("00_likeness", "moved", ["generator", "metric"], PROFILE).xs("moved", level="metric")
 for name, place in places.iterrows():
     kind = "real" if name == "real" else "swap" if name in registry.SWAPS else "reenactment"
     print(f"{name} ({kind}): moved {place.value:.2f} [{place.low:.2f}, {place.high:.2f}] (n = {place.n:.0f})")
 
 # %%
-row = results.frame("00_sources", "recalls", ["name"]).loc["balanced accuracy"]
+row = results.frame("00_sources", "recalls", ["name"], PROFILE).loc["balanced accuracy"]
 print(f"source detection: balanced accuracy {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], chance {row.chance:.2f}")
 
 # %% [markdown]

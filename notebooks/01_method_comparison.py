@@ -190,13 +190,13 @@ results.save(figure, "01_risk_coverage", table.filter(like="aurc", axis=0), PROF
 # The sentences below take their numbers from the sidecar.
 
 # %%
-numbers = results.frame("01_method_comparison", "video", ["detector", "method", "metric"])
+numbers = results.frame("01_method_comparison", "video", ["detector", "method", "metric"], PROFILE)
 for (detector, method), row in numbers.xs("auroc", level="metric").iterrows():
     name = f"{plotting.label(detector)}, {plotting.label(method)}"
     print(f"{name}: AUROC {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]")
 
 # %%
-own = results.frame("01_method_comparison", "by_generator", ["method", "metric", "detector", "generator"])
+own = results.frame("01_method_comparison", "by_generator", ["method", "metric", "detector", "generator"], PROFILE)
 for (detector, generator), row in own.loc[("deterministic", "auroc")].dropna().iterrows():
     verdict = "told from real" if row.low > 0.5 else "not told from real"
     print(f"{plotting.label(detector)}, {generator}: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]: {verdict}")

@@ -82,3 +82,13 @@ def test_intervals_lists_the_first_row_on_top(ax):
     plotting.intervals(ax, pd.DataFrame(rows))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Bayesian network", "MC dropout"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_grouped_intervals_give_each_name_its_own_height_and_one_legend_entry(ax):
+    index = pd.MultiIndex.from_product([["a", "b"], ["deterministic", "bnn"]])
+    frame = pd.DataFrame({"value": [0.5, 0.6, 0.7, np.nan], "low": 0.4, "high": 0.8}, index)
+    plotting.grouped_intervals(ax, frame)
+    heights = [line.get_ydata() for line in ax.lines]
+    np.testing.assert_allclose(np.ravel(heights), [-0.175, 0.825, 0.175, 1.175])
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_legend_handles_labels()[1] == ["deterministic", "Bayesian network"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from deepfake_uncertainty import files, paths
+from deepfake_uncertainty import files, paths, results
 from deepfake_uncertainty.errors import InputError
 
 RUNS = paths.CACHE / "runs"
@@ -35,35 +35,41 @@ def parameters(profile, stem):
     return (yaml.safe_load(path.read_text()) or {}).get(stem) or {}
 
 
-def run(source, profile="quick"):
-    """Execute one percent script into the .ipynb beside it, record status and seconds; raises what the notebook raised.
+def executed(stem, profile):
+    """Return where the executed notebook of a profile lies: beside its script for quick, in .cache/runs/<profile> otherwise."""
+    return (paths.NOTEBOOKS if profile == "quick" else RUNS / profile) / f"{stem}.ipynb"
 
-    A notebook that fails leaves the last good .ipynb in place and its own state in .cache/runs/<stem>.failed.ipynb.
+
+def run(source, profile="quick"):
+    """Execute one percent script into `executed`, record status and seconds; raises what the notebook raised.
+
+    A notebook that fails leaves the last good .ipynb in place and its own state in .cache/runs/<profile>/<stem>.failed.ipynb.
     """
-    source = Path(source).resolve()
+    source, runs = Path(source).resolve(), RUNS / profile
     status, start = "failed", time.monotonic()
-    output = source.with_suffix(".ipynb")
+    output = executed(source.stem, profile)
     try:
-        with files.whole(RUNS / f"{source.stem}.executed.ipynb") as temporary:
-            _execute(source, temporary, parameters(profile, source.stem))
+        with files.whole(runs / f"{source.stem}.executed.ipynb") as temporary:
+            _execute(source, temporary, profile)
         with files.whole(output) as temporary:
-            write(clean(read(RUNS / f"{source.stem}.executed.ipynb")), temporary)
+            write(clean(read(runs / f"{source.stem}.executed.ipynb")), temporary)
         status = "done"
-        (RUNS / f"{source.stem}.failed.ipynb").unlink(missing_ok=True)
+        (runs / f"{source.stem}.failed.ipynb").unlink(missing_ok=True)
     finally:
-        (RUNS / f"{source.stem}.executed.ipynb").unlink(missing_ok=True)
+        (runs / f"{source.stem}.executed.ipynb").unlink(missing_ok=True)
         seconds = round(time.monotonic() - start, 1)
         record = {"notebook": source.stem, "profile": profile, "status": status, "seconds": seconds}
-        record["figures"] = figures(source.stem)
-        files.write_json(RUNS / f"{source.stem}.json", record)
+        record["figures"] = figures(source.stem, profile)
+        files.write_json(runs / f"{source.stem}.json", record)
     return output
 
 
-def _execute(source, target, overrides):
+def _execute(source, target, profile):
     """Run `source` through papermill into `target`, in the notebooks' own folder, as nbval will."""
     import jupytext
     import papermill
 
+    overrides = parameters(profile, source.stem)
     bare = target.with_suffix(".source.ipynb")
     notebook = jupytext.read(source)
     # papermill needs a kernel, which a bare script does not name.
@@ -80,7 +86,7 @@ def _execute(source, target, overrides):
         if not state.get("end_time") or state.get("exception"):
             raise RuntimeError(f"{source.name} did not reach its end")
     except papermill.PapermillExecutionError:
-        with files.whole(RUNS / f"{source.stem}.failed.ipynb") as kept:
+        with files.whole(RUNS / profile / f"{source.stem}.failed.ipynb") as kept:
             write(clean(read(target)), kept)
         raise
     finally:
@@ -165,27 +171,30 @@ def out_of_sync():
     return wrong
 
 
-def figures(stem):
-    """Return the names of the results that notebook `stem` saved: those that begin with its number."""
-    found = paths.FIGURES.glob(f"{stem[:2]}_*.json")
+def figures(stem, profile="quick"):
+    """Return the names of the figures that notebook `stem` saved: those that begin with its number."""
+    found = results.folder(profile).glob(f"{stem[:2]}_*.json")
     return sorted(path.stem for path in found if all(path.with_suffix(kind).is_file() for kind in (".png", ".pdf")))
+
+
+def _record(stem, profile):
+    path = RUNS / profile / f"{stem}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def standing(stem, profile):
     """Return True when the .ipynb and the figures on disk are those of a completed run of `stem` under `profile`."""
-    path = RUNS / f"{stem}.json"
-    record = json.loads(path.read_text()) if path.is_file() else {}
-    whole = set(record.get("figures", [])) <= set(figures(stem)) and (paths.NOTEBOOKS / f"{stem}.ipynb").is_file()
-    return whole and record.get("status") == "done" and record["profile"] == profile
+    record = _record(stem, profile)
+    whole = set(record.get("figures", [])) <= set(figures(stem, profile)) and executed(stem, profile).is_file()
+    return whole and record.get("status") == "done"
 
 
-def table():
+def table(profile="quick"):
     """Return the lines of the closing table: notebook, status, seconds, figures."""
     rows = [("notebook", "status", "seconds", "figures")]
     for source in sources():
-        record = RUNS / f"{source.stem}.json"
-        state = json.loads(record.read_text()) if record.is_file() else {"status": "not run", "seconds": ""}
-        rows.append((source.stem, state["status"], str(state["seconds"]), " ".join(figures(source.stem)) or "-"))
+        state = _record(source.stem, profile) or {"status": "not run", "seconds": ""}
+        rows.append((source.stem, state["status"], str(state["seconds"]), " ".join(figures(source.stem, profile)) or "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows]
 
@@ -198,13 +207,14 @@ def main(arguments=None):
     one.add_argument("source", type=Path)
     one.add_argument("--profile", default="quick")
     commands.add_parser("sync")
-    commands.add_parser("table")
+    closing = commands.add_parser("table")
+    closing.add_argument("--profile", default="quick")
     options = parser.parse_args(arguments)
     try:
         if options.command == "run":
             run(options.source, options.profile)
         elif options.command == "table":
-            print("\n".join(table()))
+            print("\n".join(table(options.profile)))
         elif wrong := out_of_sync():
             print(f"not in sync with their script: {', '.join(wrong)}: run ./run_all.sh", file=sys.stderr)
             return 1

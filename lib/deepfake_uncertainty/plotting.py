@@ -131,6 +131,22 @@ def intervals(ax, frame, value="value", low="low", high="high", name="name"):
     return ax
 
 
+def grouped_intervals(ax, frame):
+    """Draw the intervals of a frame (index levels item and name; columns value, low, high), one row an item; return `ax`.
+
+    The names (methods, detectors) of an item lie one below the other, each in its colour, and stand once in the legend.
+    """
+    items, names = (list(dict.fromkeys(frame.index.get_level_values(level))) for level in (0, 1))
+    for k, name in enumerate(names):
+        own, style = frame.xs(name, level=1), _style(name, {}, None)
+        y = [items.index(item) + 0.7 * ((k + 0.5) / len(names) - 0.5) for item in own.index]
+        ax.hlines(y, own["low"], own["high"], color=style["color"], linewidth=2)
+        ax.plot(own["value"], y, "o", color=style["color"], markersize=5 - len(names) // 3, label=style["label"])
+    ax.set_yticks(range(len(items)), [label(item) for item in items])
+    ax.set_ylim(len(items) - 0.5, -0.5)
+    return ax
+
+
 def _style(name, style, n):
     """Return line keywords: the colour, dash and label with n that belong to `name`; `style` overrides them."""
     known = DETECTORS | METHODS | GENERATORS | OUTCOMES

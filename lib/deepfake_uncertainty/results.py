@@ -48,28 +48,39 @@ def environment():
     }
 
 
+def folder(profile):
+    """Return where the results of `profile` lie: figures/ for quick, figures/<profile>/ for others: none hides another."""
+    return paths.FIGURES if profile == "quick" else paths.FIGURES / profile
+
+
 def save(figure, name, numbers, profile, seed):
-    """Write figures/`name`.png, .pdf and .json (`numbers`: dicts, lists, arrays, frames, nested); return its path."""
+    """Write `name`.png, .pdf, .json (`numbers`: dicts, lists, arrays, frames, nested) to `folder`; return the JSON's path."""
     # Times are the only part of these formats that changes from run to run.
     for suffix, stamps in ((".png", {}), (".pdf", {"CreationDate": None})):
-        with files.whole(paths.FIGURES / f"{name}{suffix}") as temporary:
+        with files.whole(folder(profile) / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, metadata=stamps)
+    return write_sidecar(name, numbers, profile, seed)
+
+
+def write_sidecar(name, numbers, profile, seed):
+    """Write `name`.json alone, for numbers that have no figure of their own; return its path."""
     sidecar = {"name": name, "profile": profile, "seed": seed, "numbers": plain(numbers), **environment()}
-    files.write_json(paths.FIGURES / f"{name}.json", sidecar)
-    return paths.FIGURES / f"{name}.json"
+    path = folder(profile) / f"{name}.json"
+    files.write_json(path, sidecar)
+    return path
 
 
-def load(name):
-    """Return the sidecar of figure `name`; raises InputError when it was not made yet."""
-    path = paths.FIGURES / f"{name}.json"
+def load(name, profile="quick"):
+    """Return the sidecar of result `name`; raises InputError when it was not made yet."""
+    path = folder(profile) / f"{name}.json"
     if not path.is_file():
-        raise InputError(f"no result figures/{name}.json: run ./run_all.sh to make it")
+        raise InputError(f"no result {path.relative_to(paths.FIGURES.parent)}: run ./run_all.sh --profile {profile} to make it")
     return json.loads(path.read_text())
 
 
-def frame(name, part, keys):
-    """Return the table `part` of the numbers of figure `name` (None: they are one table), indexed by the columns `keys`."""
-    numbers = load(name)["numbers"]
+def frame(name, part, keys, profile="quick"):
+    """Return the table `part` of the numbers of result `name` (None: they are one table), indexed by the columns `keys`."""
+    numbers = load(name, profile)["numbers"]
     return pd.DataFrame(numbers if part is None else numbers[part]).set_index(keys)
 
 

@@ -1,0 +1,58 @@
+"""Detectors by task: real or fake, real or which generator, and the same on a data set that was not trained on."""
+
+import numpy as np
+import pandas as pd
+
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import comparison, evaluate, predict, sources
+
+KEYS = ["detector", "method"]
+
+
+def collapsed(samples):
+    """Return Samples of (real, fake) from those over (real, generator, ...): p(fake) is the sum over the generators."""
+    real = samples.probabilities[..., :1]
+    index = samples.index.assign(label=(samples.index["label"] > 0).astype(int))
+    return predict.Samples(np.concatenate([real, 1 - real], -1), index)
+
+
+def as_classes(index, detectors, methods, seed, T):
+    """Return {(detector, method): Samples} of the test rows over the classes real and every generator of one data set."""
+    settings = sources.settings(index)
+    return {(detector, method): comparison.of_split(
+                predict.samples_for(detector, method, index, seed, T, settings=settings), "test")
+            for detector in detectors for method in methods}  # fmt: skip
+
+
+def across(trained, tested, detectors, methods, seed, T):
+    """Return {(detector, method): Samples} of the test rows of index `tested` by networks trained on index `trained`.
+
+    Raises InputError when both are one data set: that is `comparison.sample_all`.
+    """
+    if set(trained["dataset"]) & set(tested["dataset"]):
+        raise InputError("across wants two data sets, one to train on and another to test on")
+    on = tested[tested["split"].eq("test")]
+    return {(detector, method): predict.samples_for(detector, method, trained, seed, T, on=on)
+            for detector in detectors for method in methods}  # fmt: skip
+
+
+def tables(tasks, seed, n_boot, level="video"):
+    """Return `comparison.tables` of every task {name: {(detector, method): Samples}}, with the task as the first level."""
+    found = {name: comparison.tables(sampled, seed, n_boot, level) for name, sampled in tasks.items()}
+    return pd.concat(found, names=["task", *KEYS, "metric"])
+
+
+def shift(near, far, seed, n_boot):
+    """Return how each value of `evaluate.table` changes from Samples `near` to `far`, of other videos: far less near.
+
+    A frame with one row a metric, columns value, low, high (95 percent). The videos differ, so each is resampled by itself.
+    """
+    drawn = [evaluate.values(samples.probabilities, samples.index, seed + k, n_boot) for k, samples in enumerate((near, far))]
+    return pd.DataFrame({name: evaluate.interval(drawn[1][name] - drawn[0][name]) for name in drawn[0]},
+                        index=["value", "low", "high"]).T.rename_axis("metric")  # fmt: skip
+
+
+def majority(index):
+    """Return the share in [0, 1] of the test videos that always saying the commoner of real and fake gets right."""
+    fake = index.loc[index["split"].eq("test"), "generator"].ne("real").mean()
+    return max(fake, 1 - fake)

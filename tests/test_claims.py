@@ -1,0 +1,61 @@
+"""The ledger of claims: verdicts from intervals alone, rows from sidecars alone."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepfake_uncertainty import paths
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import claims
+
+
+@pytest.fixture(autouse=True)
+def figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [
+    (0.6, 0.7, "supported"), (0.3, 0.4, "contradicted"), (0.4, 0.6, "undecided"), (0.5, 0.6, "undecided"),
+    (math.nan, math.nan, "undecided"),
+])  # fmt: skip
+def test_a_verdict_is_read_from_the_interval(low, high, expected):
+    assert claims.verdict(low, high, 0.5) == expected
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1))
+def test_turning_a_statistic_round_turns_its_verdict_round(a, b, bound):
+    turned = {"supported": "contradicted", "contradicted": "supported", "undecided": "undecided"}
+    low, high = sorted((a, b))
+    assert claims.verdict(-high, -low, -bound) == turned[claims.verdict(low, high, bound)]
+
+
+def row(claim="C1", interval=(0.2, 0.1, 0.3), **more):
+    return claims.row(claim, "difference", interval, data="SynthFF", n=10, **more)
+
+
+def test_a_row_of_an_unknown_claim_or_a_turned_interval_is_refused():
+    with pytest.raises(InputError, match="unknown claim 'C99'"):
+        row("C99")
+    with pytest.raises(InputError, match="ends before it begins"):
+        row(interval=(0.2, 0.3, 0.1))
+
+
+def test_the_ledger_reads_what_notebooks_wrote_and_nothing_else():
+    with pytest.raises(InputError, match="run the notebooks"):
+        claims.ledger("quick")
+    claims.write("08", [row("C7", (math.nan,) * 3)], "quick", 0)
+    claims.write("02", [row(), row(interval=(-0.2, -0.3, -0.1))], "quick", 0)
+    claims.write("02", [row()], "full", 0)
+    table = claims.ledger("quick")
+    assert table["verdict"].tolist() == ["supported", "contradicted", "undecided"]
+    assert table["notebook"].tolist() == ["02", "02", "08"] and len(claims.ledger("full")) == 1
+    found = claims.summary(table)
+    assert found["overall"]["C1"] == "mixed" and found["overall"]["C7"] == "undecided" and found["overall"]["C2"] == "not tested"
+    assert list(found.index) == list(claims.CLAIMS) and found.loc["C1", ["supported", "contradicted"]].tolist() == [1, 1]
+
+
+def test_published_figures_belong_to_claims():
+    table = claims.published()
+    assert set(table["claim"]) <= set(claims.CLAIMS) and table["percent"].between(0, 100).all()

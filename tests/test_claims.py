@@ -59,3 +59,10 @@ def test_the_ledger_reads_what_notebooks_wrote_and_nothing_else():
 def test_published_figures_belong_to_claims():
     table = claims.published()
     assert set(table["claim"]) <= set(claims.CLAIMS) and table["percent"].between(0, 100).all()
+
+
+def test_the_drawing_has_a_panel_each_claim_and_a_line_each_statistic():
+    claims.write("02", [row(), row("C2"), row("C2", (-0.2, -0.3, -0.1), detector="ResNet18")], "quick", 0)
+    figure = claims.draw(claims.ledger("quick"))
+    assert [len(ax.get_yticks()) for ax in figure.axes] == [1, 2]
+    assert figure.axes[1].get_yticklabels()[1].get_text() == "difference, ResNet18, SynthFF"

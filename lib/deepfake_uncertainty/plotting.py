@@ -17,6 +17,7 @@ GENERATORS = {
     "faceswap-wav2lip": "#FDC1C9", "fsgan-wav2lip": "#A685CA",
 }  # fmt: skip
 OUTCOMES = {"right": "#56B4E9", "wrong": "#A63A00"}
+VERDICTS = {"supported": "#1B6B3A", "undecided": "#9A9A9A", "contradicted": "#D9480F"}
 LABELS = {
     "resnet18": "ResNet18", "fakecatcher": "FakeCatcher",
     "deterministic": "deterministic", "mc_dropout": "MC dropout", "bnn": "Bayesian network",
@@ -32,7 +33,7 @@ def use_style():
 
 def color(name):
     """Return the fixed colour of a detector, method, generator or outcome; raises InputError for a name without one."""
-    known = DETECTORS | METHODS | GENERATORS | OUTCOMES
+    known = DETECTORS | METHODS | GENERATORS | OUTCOMES | VERDICTS
     if name not in known:
         raise InputError(f"no colour for '{name}': add it to plotting.py (known: {', '.join(known)})")
     return known[name]

@@ -5,9 +5,10 @@ A statistic is defined so that the claim says "above the bound". Its verdict is 
 
 import math
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
-from deepfake_uncertainty import results
+from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.errors import InputError
 
 CLAIMS = {
@@ -99,3 +100,24 @@ def summary(table):
 def published():
     """Return the published figures as a frame: claim, what, percent."""
     return pd.DataFrame(PUBLISHED, columns=["claim", "what", "percent"])
+
+
+def draw(table):
+    """Return a figure of a ledger: a panel each claim that was tested, the interval of every statistic less its bound."""
+    names = [name for name in CLAIMS if name in set(table["claim"])]
+    counts = [int(table["claim"].eq(name).sum()) for name in names]
+    figure, axes = plt.subplots(len(names), 1, figsize=(7, 0.2 * sum(counts) + 0.5 * len(names) + 0.3), squeeze=False,
+                                gridspec_kw={"height_ratios": [count + 1 for count in counts]})  # fmt: skip
+    for ax, name in zip(axes[:, 0], names, strict=True):
+        rows = table[table["claim"].eq(name)].reset_index(drop=True)
+        for y, one in rows.iterrows():
+            color = plotting.color(one["verdict"])
+            ax.plot([one["low"] - one["bound"], one["high"] - one["bound"]], [y, y], color=color, linewidth=2)
+            ax.plot(one["value"] - one["bound"], y, "o", color=color, markersize=4)
+        parts = rows[["statistic", "detector", "data"]].itertuples(index=False)
+        ax.set_yticks(range(len(rows)), [", ".join(filter(None, part)) for part in parts], fontsize=6)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.axvline(0, color="0.3", linewidth=0.8, zorder=0)
+        ax.set_title(f"{name}: {CLAIMS[name]}", loc="left", fontsize=7)
+    axes[-1, 0].set_xlabel("statistic less its bound (own units)")
+    return figure

@@ -4,23 +4,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import sampling
-from deepfake_uncertainty.uncertainty.dropout import mc_dropout, mc_dropout_whole
+from deepfake_uncertainty.uncertainty import dropout, prefix, sampling
+from deepfake_uncertainty.uncertainty.dropout import mc_dropout
 
 X = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-class Counting(nn.Module):
-    """An identity that counts its calls."""
-
-    calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return x
+def convolved(function):
+    """Return how many rows go through the convolution while `function` runs."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_flop_counts()["Global"][torch.ops.aten.convolution] / (2 * 4 * 9 * 36)
 
 
 def features(*extra):
@@ -32,37 +30,91 @@ def classifier(*extra, rate=0.4):
     return Classifier(features(*extra), 144, 3, rate)
 
 
+def naive(network, x, T, seed):
+    """T passes of the whole network, all rows at once, with the masks of `mc_dropout`."""
+    masks, found = dropout._Masks(seed), []
+    with sampling.evaluation(network), dropout._hooked(network, masks):
+        for t in range(T):
+            masks.start(range(t, t + 1))
+            found.append(network(x).softmax(-1))
+    return torch.stack(found).numpy()
+
+
 def test_shared_prefix_equals_whole_passes():
     network = classifier()
-    np.testing.assert_allclose(mc_dropout(network, X.split(4), 5, 3), mc_dropout_whole(network, X.split(3), 5, 3), atol=1e-6)
+    np.testing.assert_allclose(mc_dropout(network, X.split(4), 5, 3), naive(network, X, 5, 3), atol=1e-6)
 
 
-def test_features_are_computed_once():
-    counting = Counting()
-    network = classifier(counting)
-    mc_dropout(network, [X], 20, 0)
-    assert counting.calls == 1
-    mc_dropout_whole(network, [X], 20, 0)
-    assert counting.calls == 21
+def test_features_are_computed_once(monkeypatch):
+    network = classifier()
+    # One and two rows find out what has a row for each input.
+    assert convolved(lambda: mc_dropout(network, [X], 20, 0)) == len(X) + 3
+    monkeypatch.setattr(sampling, "BLOCK", 1)
+    assert convolved(lambda: mc_dropout(network, X.split(5), 20, 0)) == len(X) + 3
+    assert convolved(lambda: naive(network, X, 20, 0)) == 20 * len(X)
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(0.3), nn.Dropout2d(0.3)])
-def test_dropout_anywhere_does_not_depend_on_the_batches(layer):
+@pytest.mark.parametrize("layer", [nn.Dropout(0.3), nn.Dropout2d(0.3), dropout.StageDropout(0.3)])
+@pytest.mark.parametrize("limits", [(1, 1), (1 << 30, 1), (1, 1 << 30), (2000, 2000)])
+def test_dropout_anywhere_depends_on_neither_batches_nor_blocks(layer, limits, monkeypatch):
     # The layer stands twice in the pass: each call has masks of its own.
     network = classifier(layer, nn.Tanh(), layer)
-    whole = mc_dropout_whole(network, [X], 4, 2)
-    np.testing.assert_allclose(whole, mc_dropout_whole(network, X.split(3), 4, 2), atol=1e-6)
-    np.testing.assert_array_equal(whole[:2], mc_dropout_whole(network, [X], 2, 2))
+    whole = naive(network, X, 4, 2)
+    monkeypatch.setattr(sampling, "BLOCK", limits[0])
+    monkeypatch.setattr(sampling, "PACK", limits[1])
+    np.testing.assert_allclose(whole, mc_dropout(network, X.split(3), 4, 2), atol=1e-6)
+    np.testing.assert_allclose(whole[:2], mc_dropout(network, [X], 2, 2), atol=1e-6)
     assert len(np.unique(whole.round(6), axis=0)) == 4
-    with pytest.raises(InputError, match="mc_dropout_whole"):
-        mc_dropout(network, [X], 4, 2)
+
+
+def test_a_network_that_cannot_be_traced_is_sampled_whole_and_says_so(caplog):
+    class Branching(Classifier):
+        def forward(self, x):
+            return self.head(self.features(x)) if x.sum() > -1e9 else None
+
+    torch.manual_seed(0)
+    network = Branching(features(), 144, 3, 0.4)
+    with caplog.at_level("INFO"):
+        found = mc_dropout(network, X.split(4), 3, 1)
+    assert "without a shared prefix" in caplog.text
+    np.testing.assert_allclose(found, naive(network, X, 3, 1), atol=1e-6)
+    assert not prefix.split(network, X, modules=["head.0"]).shared
+
+
+@pytest.mark.parametrize(("where", "count"), [("head", 1), ("last_stage", 2), ("every_stage", 3)])
+def test_dropout_is_placed_behind_stages(where, count):
+    network = classifier()
+    network.stages = "features.0", "features.2"
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    placed = dropout.place(network.eval(), 0.4, where)
+    rates = [layer.p for layer in placed.modules() if isinstance(layer, nn.Dropout | dropout.StageDropout)]
+    assert rates == [0.4] * count
+    assert torch.equal(placed.eval()(X), network(X))  # it is off
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    found = mc_dropout(placed, X.split(4), 3, 1)
+    np.testing.assert_allclose(found, naive(placed, X, 3, 1), atol=1e-6)
+
+
+def test_a_place_that_is_none_and_a_network_without_stages_are_refused():
+    with pytest.raises(InputError, match="use head, last_stage, every_stage"):
+        dropout.place(classifier(), 0.2, "neck")
+    with pytest.raises(InputError, match="names no stages"):
+        dropout.place(classifier(), 0.2, "last_stage")
+
+
+def test_dropout_behind_a_stage_of_tokens_drops_values_and_behind_maps_whole_channels():
+    layer = dropout.StageDropout(0.5).train()
+    torch.manual_seed(0)
+    maps, tokens = layer(torch.ones(50, 8, 4, 4)), layer(torch.ones(50, 8, 16))
+    assert set(maps.mean((2, 3)).unique().tolist()) == {0.0, 2.0}
+    assert len(tokens.mean(2).unique()) > 2 and abs(tokens.mean() - 1) < 0.1
 
 
 def test_only_dropout_is_stochastic_and_the_network_is_left_as_it_was():
     network = classifier(nn.Dropout2d(0.3)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     plain = sampling.deterministic(network, [X])
-    mc_dropout_whole(network, [X], 3, 0)
+    mc_dropout(network, [X], 3, 0)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(module.training for module in network.modules())
     np.testing.assert_array_equal(plain, sampling.deterministic(network, [X]))
@@ -71,7 +123,7 @@ def test_only_dropout_is_stochastic_and_the_network_is_left_as_it_was():
 def test_dropped_channels_are_whole_and_kept_ones_are_scaled():
     network = nn.Sequential(nn.Linear(1, 1), nn.Unflatten(1, (1, 1)), nn.Dropout1d(0.5), nn.Flatten(), Logits())
     nn.init.ones_(network[0].weight), nn.init.zeros_(network[0].bias)
-    found = mc_dropout_whole(network, [torch.ones(400, 1)], 10, 0)[..., 1]
+    found = mc_dropout(network, [torch.ones(400, 1)], 10, 0)[..., 1]
     # The logit is 0 when dropped and 1 / (1 - 0.5) = 2 when kept.
     kept = np.isclose(found, 1 / (1 + np.exp(-2)))
     assert (kept | np.isclose(found, 0.5)).all() and abs(kept.mean() - 0.5) < 0.04
@@ -87,19 +139,18 @@ class Logits(nn.Module):
 @pytest.mark.parametrize("layers", [[], [nn.Dropout(0.0)], [nn.Dropout(1.0)], [nn.AlphaDropout(0.2)]])
 def test_networks_without_usable_dropout_are_refused(layers):
     with pytest.raises(InputError, match="dropout"):
-        mc_dropout_whole(nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 2)), [X], 2, 0)
+        mc_dropout(nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 2)), [X], 2, 0)
 
 
 def test_dropout_that_takes_no_part_no_batch_and_no_sample_are_refused():
     unused = classifier(rate=0.0)
     unused.spare = nn.Dropout(0.5)
     with pytest.raises(InputError, match="took part"):
-        mc_dropout_whole(unused, [X], 2, 0)
-    for sample in (mc_dropout, mc_dropout_whole):
-        with pytest.raises(InputError, match="no batch"):
-            sample(classifier(), [], 2, 0)
-        with pytest.raises(InputError, match="T is 0"):
-            sample(classifier(), [X], 0, 0)
+        mc_dropout(unused, [X], 2, 0)
+    with pytest.raises(InputError, match="no batch"):
+        mc_dropout(classifier(), [], 2, 0)
+    with pytest.raises(InputError, match="T is 0"):
+        mc_dropout(classifier(), [X], 0, 0)
 
 
 def test_half_precision_rows_sum_to_one():

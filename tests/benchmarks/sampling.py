@@ -1,48 +1,35 @@
-"""Speed of MC dropout and of the Bayesian network, against torch-uncertainty and bayesian-torch."""
+"""Speed of sampling, against torch-uncertainty, bayesian-torch and, where nothing is shared, against T deterministic passes."""
 
 import copy
 
 import torch
+from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn
 from benchmarks.runner import Entry
-from torch import nn
-from torch_uncertainty.methods.mc_dropout import mc_dropout
+from torch_uncertainty.methods import deep_ensembles, mc_dropout
 
 from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.study import methods
 from deepfake_uncertainty.uncertainty import bayes, dropout
 
-try:
-    from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn
-except ImportError:
-    dnn_to_bnn = None
-
 PRIOR = dict(prior_mu=0.0, prior_sigma=1.0, posterior_mu_init=0.0, posterior_rho_init=-4.0, moped_enable=True, moped_delta=0.1)
+THREADS = 2
 
 
 def repeated(network, batches, T):
-    """Run T passes of a stochastic network over the batches, as bayesian-torch's examples do."""
+    """Run T passes of a network over the batches, as bayesian-torch's examples do."""
     with torch.no_grad():
         return torch.stack([torch.cat([network(x).softmax(-1) for x in batches]) for _ in range(T)])
 
 
-def converted(network, kind):
-    """Return a copy of `network` with bayesian-torch's layers of `kind`, or None where that is not installed."""
-    if dnn_to_bnn is None:
-        return None
+def converted(network, kind, part=None):
+    """Return a copy of `network` with bayesian-torch's layers of `kind`, in the named `part` and the head or everywhere."""
     network = copy.deepcopy(network)
-    dnn_to_bnn(network, PRIOR | {"type": kind})  # In place; its layers leave the KL term out of what they return.
+    for module in [network] if part is None else [network.get_submodule(part), network.head]:
+        dnn_to_bnn(module, PRIOR | {"type": kind})  # In place; its layers leave the KL term out of what they return.
     return network.eval()
 
 
-def staged(network, rate=0.1):
-    """Return a copy of a ResNet classifier with dropout behind every stage."""
-    network = copy.deepcopy(network)
-    for k in range(1, 5):
-        stage = f"layer{k}"
-        setattr(network.features[1], stage, nn.Sequential(getattr(network.features[1], stage), nn.Dropout(rate)))
-    return network
-
-
-def dropout_entry(name, network, sample, images, T, bar):
+def dropout_entry(name, network, images, T, bar):
     """Return the entry of one way of MC dropout, T samples of `images`."""
     theirs = mc_dropout(copy.deepcopy(network), T, last_layer=False).eval()
 
@@ -51,21 +38,46 @@ def dropout_entry(name, network, sample, images, T, bar):
             theirs(images).softmax(-1)
 
     return Entry(f"MC dropout {name}, ResNet18 64 x 64, T={T}, {len(images)} images",
-                 lambda: sample(network, [images], T, 0), "torch-uncertainty", peer, bar)  # fmt: skip
+                 lambda: dropout.mc_dropout(network, [images], T, 0), "torch-uncertainty", peer, bar,
+                 threads=THREADS)  # fmt: skip
+
+
+def bayesian(network, T, batches, part=None):
+    """Yield the entries of a Bayesian network: against both kinds of layers, and against T deterministic passes."""
+    posterior = bayes.VariationalPosterior(network, parts=("",) if part is None else bayes.last_stage(network))
+    name = f"BNN {'all' if part is None else 'last stage'}, ResNet18, T={T}, {sum(map(len, batches))} images"
+    bars = {"Reparameterization": 2, "Flipout": 4} if part is None else {"Reparameterization": 4}
+    for kind, bar in bars.items():
+        theirs = converted(network, kind, part)
+        yield Entry(name, lambda: bayes.samples(posterior, batches, T, 0), f"bayesian-torch, {kind}",
+                    lambda theirs=theirs: repeated(theirs, batches, T), bar, threads=THREADS)  # fmt: skip
+    yield Entry(f"{name}, against its floor", lambda: bayes.samples(posterior, batches, T, 0), f"{T} deterministic passes",
+                lambda: repeated(network, batches, T), threads=THREADS)  # fmt: skip
+
+
+def ensemble(network, count, batches):
+    """Return the entry of a deep ensemble of `count` networks."""
+    members = [copy.deepcopy(network).eval() for _ in range(count)]
+    theirs = deep_ensembles(members).eval()
+
+    def peer():
+        with torch.no_grad():
+            return [theirs(x).softmax(-1) for x in batches]
+
+    return Entry(f"ensemble of {count} ResNet18, {sum(map(len, batches))} images",
+                 lambda: methods.get("ensemble").sample(members, batches, count, 0), "torch-uncertainty", peer, 1,
+                 threads=THREADS)  # fmt: skip
 
 
 def entries(small):
-    """Yield MC dropout in the head and in every stage, and the Bayesian network against both kinds of layers."""
+    """Yield MC dropout in the head and in every stage, Bayesian networks, and an ensemble."""
     T, n_images = (2, 8) if small else (50, 32)
     torch.manual_seed(0)
     network = registry.get("resnet18").build(2, 0.3).eval()
-    images = torch.rand(n_images, 3, 64, 64)
-    yield dropout_entry("in the head", network, dropout.mc_dropout, images, T, 30)
-    yield dropout_entry("in every stage", staged(network), dropout.mc_dropout_whole, images, T, 1.3)
-    T, batches = (2, [images]) if small else (20, torch.rand(512, 3, 64, 64).split(128))
-    posterior = bayes.VariationalPosterior(network)
-    for kind, bar in (("Reparameterization", 2), ("Flipout", 4)):
-        theirs = converted(network, kind)
-        peer = None if theirs is None else lambda theirs=theirs: repeated(theirs, batches, T)
-        yield Entry(f"BNN ResNet18, T={T}, {sum(map(len, batches))} images", lambda: bayes.samples(posterior, batches, T, 0),
-                    f"bayesian-torch, {kind}", peer, bar)  # fmt: skip
+    images = torch.rand(n_images, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    yield dropout_entry("in the head", network, images, T, 30)
+    yield dropout_entry("in every stage", dropout.place(network, 0.1, "every_stage").eval(), images, T, 1.3)
+    batches = torch.rand(8 if small else 512, 3, 64, 64).split(128)
+    yield ensemble(network, 2 if small else 5, batches)
+    yield from bayesian(network, 2 if small else 20, batches)
+    yield from bayesian(network, T, batches[:1], "features.1.layer4")

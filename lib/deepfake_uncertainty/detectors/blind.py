@@ -38,7 +38,8 @@ def resnet18(n_classes, dropout, pretrained=False):
     else:
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     backbone.conv1 = stem
-    network = Classifier(nn.Sequential(Normalise(), backbone), backbone.num_features, n_classes, dropout)
+    stages = [f"features.1.layer{k}" for k in range(1, 5)]
+    network = Classifier(nn.Sequential(Normalise(), backbone), backbone.num_features, n_classes, dropout, stages)
     # The processor's convolutions are 40 % faster so; inputs follow the weights.
     return network.to(memory_format=torch.channels_last)
 

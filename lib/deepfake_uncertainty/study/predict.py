@@ -17,12 +17,11 @@ from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
-from deepfake_uncertainty.study import train
-from deepfake_uncertainty.uncertainty import bayes, dropout, sampling
+from deepfake_uncertainty.study import methods, train
+from deepfake_uncertainty.study.methods import BINARY, Settings
 
 log = logging.getLogger(__name__)
 COLUMNS = ["dataset", "generator", "video", "identity", "split"]
-BINARY = "real", "fake"
 BATCH = 64
 
 
@@ -31,21 +30,6 @@ class Samples(NamedTuple):
 
     probabilities: np.ndarray
     index: pd.DataFrame
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What shapes a model besides its data: classes, dropout rate, KL weight, prior width, MOPED delta, recipe.
-
-    `classes` is ('real', 'fake') or a tuple of generators, for source detection; `recipe` None is the detector's.
-    """
-
-    classes: tuple = BINARY
-    dropout: float = 0.2
-    beta: float = 1.0
-    prior_std: float = 0.1
-    delta: float = 0.1
-    recipe: object = None
 
 
 def _stored(path, make):
@@ -116,37 +100,6 @@ def _batches(x):
     return torch.from_numpy(np.ascontiguousarray(x)).split(BATCH)
 
 
-def _network(spec, seed, settings):
-    train.seed_everything(seed)
-    return spec.build(len(settings.classes), settings.dropout)
-
-
-def network_for(spec, x, y, seed, settings):
-    """Return the trained Classifier of a spec on x, y and its cache key; weights start from `seed`."""
-    network = _network(spec, seed, settings)
-    key, _ = train.cached(network, x, y, settings.recipe, seed)
-    return network, key
-
-
-def _posterior(network, settings):
-    """MOPED: prior and posterior are centred on the network's weights (Krishnan et al. 2020)."""
-    return bayes.VariationalPosterior(network, settings.prior_std, settings.delta)
-
-
-def _posterior_for(spec, x, y, seed, settings):
-    posterior = _posterior(network_for(spec, x, y, seed, settings)[0], settings)
-    key, _ = train.cached(posterior, x, y, settings.recipe, seed, train.fit_bayes, beta=settings.beta)
-    return posterior, key
-
-
-# method: how to get the model, how to sample it from (model, batches, T, seed)
-METHODS = {
-    "deterministic": (network_for, lambda model, batches, T, seed: sampling.deterministic(model, batches)),
-    "mc_dropout": (network_for, dropout.mc_dropout),
-    "bnn": (_posterior_for, bayes.samples),
-}
-
-
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A trained model, its recipe, the cache key of its weights, and (path, reason) of training videos left out."""
@@ -161,7 +114,7 @@ class Fitted:
     def sample(self, x, T):
         """Return probabilities float32 (T, N, classes) of inputs x float32 (N, C, H, W); one sample if deterministic."""
         with threads(self.recipe.threads):
-            return np.asarray(METHODS[self.method][1](self.model, _batches(x), T, self.seed), dtype=np.float32)
+            return np.asarray(methods.get(self.method).sample(self.model, _batches(x), T, self.seed), dtype=np.float32)
 
 
 def fitted(detector, method, index, seed, settings=None):
@@ -173,27 +126,35 @@ def fitted(detector, method, index, seed, settings=None):
     spec, settings = _checked(detector, method, settings)
     training = index[index["split"] == "train"]
     # The weights' own key holds the inputs themselves; this note spares making all of them to find it.
-    note = paths.CACHE / "fitted" / f"{files.digest(spec.name, method, seed, settings, fingerprint(training), _code())}.json"
+    way, seen = methods.get(method), index[index["split"].isin(methods.get(method).splits)]
+    note = paths.CACHE / "fitted" / f"{files.digest(spec.name, method, seed, settings, fingerprint(seen), _code())}.json"
     try:
-        model = _network(spec, seed, settings)
-        model = _posterior(model, settings) if method == "bnn" else model
         found = json.loads(note.read_text())
-        train.load(found["key"], model)
-        return Fitted(method, seed, model, settings.recipe, found["key"], [tuple(pair) for pair in found["skipped"]])
+        model = way.blank(spec, seed, settings)
+        for part, key in zip(way.parts(model), found["keys"], strict=True):
+            train.load(key, part)
+        skipped = [tuple(pair) for pair in found["skipped"]]
+        return Fitted(method, seed, model, settings.recipe, files.digest(found["keys"]), skipped)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: below, `train.cached` says so
     log.info("%s %s: reading %d training videos, then training what the cache does not hold", detector, method, len(training))
     x, rows = load_inputs(training, spec, settings.classes, settings.recipe.samples_a_video)
-    model, key = METHODS[method][0](spec, x, rows["label"].to_numpy(), seed, settings)
-    files.write_json(note, {"key": key, "skipped": rows.attrs["skipped"]})
-    return Fitted(method, seed, model, settings.recipe, key, rows.attrs["skipped"])
+    data = methods.Data(x, rows["label"].to_numpy(), lambda: _calibration(index, spec, settings))
+    model, keys = way.fit(spec, data, seed, settings)
+    files.write_json(note, {"keys": keys, "skipped": rows.attrs["skipped"]})
+    return Fitted(method, seed, model, settings.recipe, files.digest(keys), rows.attrs["skipped"])
+
+
+def _calibration(index, spec, settings):
+    """Return inputs and labels of the val split, of which no training sees anything."""
+    x, rows = load_inputs(index[index["split"] == "val"], spec, settings.classes, settings.recipe.samples_a_video)
+    return x, rows["label"].to_numpy()
 
 
 def check(detector, method):
     """Raise InputError for a detector or a method that does not exist."""
     registry.get(detector)
-    if method not in METHODS:
-        raise InputError(f"unknown method '{method}': use {', '.join(METHODS)}")
+    methods.get(method)
 
 
 def _checked(detector, method, settings):
@@ -209,15 +170,17 @@ def fingerprint(index):
 
 
 def _code():
-    return results.code_digest("detectors", "signals", "datasets", "uncertainty", "study/train.py", "study/predict.py")
+    return results.code_digest("detectors", "signals", "datasets", "uncertainty", "study/train.py", "study/methods.py",
+                               "study/predict.py")  # fmt: skip
 
 
 def samples_for(detector, method, index, seed, T, on=None, settings=None):
     """Return Samples of a detector (registry name) trained on the train rows of `index`, on its other rows or on `on`.
 
-    `method` is deterministic (T = 1), mc_dropout or bnn; `on` is an index of other videos (another data set). The frame's
-    attrs['skipped'] lists (path, reason) of videos left out of training or prediction. Raises InputError for unknown names,
-    and when what is predicted shares a video or an identity with what was trained on.
+    `method` is one of `methods.METHODS` (deterministic and temperature give one sample, an ensemble one a member); `on` is an
+    index of other videos (another data set). The frame's attrs['skipped'] lists (path, reason) of videos left out of training
+    or prediction. Raises InputError for unknown names, and when what is predicted shares a video or an identity with what was
+    trained on.
     """
     spec, settings = _checked(detector, method, settings)
     if T < 1:

@@ -8,15 +8,12 @@ import copy
 import math
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from deepfake_uncertainty import files
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty.sampling import evaluation, over, probabilities, stacked
+from deepfake_uncertainty.uncertainty import prefix, sampling
 
 NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -25,8 +22,16 @@ def _inverse_softplus(value):
     return value + torch.log(-torch.expm1(-value))
 
 
-def stochastic_names(network, fixed=NORMALISATION):
-    """Return the names of the parameters that get a posterior: all but those of layers of the types `fixed`.
+def last_stage(network):
+    """Return the names of the parts of a Classifier from its last stage on: that stage and the head."""
+    if not network.stages:
+        raise InputError("this network names no stages: make all of it Bayesian")
+    return network.stages[-1], "head"
+
+
+def stochastic_names(network, fixed=NORMALISATION, parts=("",)):
+    """Return the names of the parameters that get a posterior: all within the named `parts` (default: the whole network)
+    but those of layers of the types `fixed`.
 
     Raises InputError when none is left.
     """
@@ -36,7 +41,8 @@ def stochastic_names(network, fixed=NORMALISATION):
         if isinstance(module, tuple(fixed))
         for own, _ in module.named_parameters(recurse=False)
     }
-    names = [name for name, _ in network.named_parameters() if name not in left_out]
+    named = [name for name, _ in network.named_parameters() if name not in left_out]
+    names = [name for name in named if any(not part or name.startswith(f"{part}.") for part in parts)]
     if not names:
         raise InputError("no parameter is left to be stochastic: give a network with weights, or fewer `fixed` layer types")
     return names
@@ -45,21 +51,23 @@ def stochastic_names(network, fixed=NORMALISATION):
 class VariationalPosterior(nn.Module):
     """Posterior N(mean, std^2) over the weights of `network`; prior N(trained weight, prior_std^2).
 
-    The posterior starts at the trained weight with std = max(delta * |weight|, min_std). `nll` maps (output, target) to the mean
-    negative log-likelihood in nats. Layers of the types `fixed` keep point weights. The caller's network is copied, never
-    changed. Raises InputError unless prior_std, delta and min_std are positive, or when no parameter is stochastic.
+    The posterior starts at the trained weight with std = max(delta * |weight|, min_std). `nll` maps (output, target) to the
+    mean negative log-likelihood in nats. Layers of the types `fixed`, and all outside `parts` (names of submodules), keep
+    point weights. The caller's network is copied, never changed. Raises InputError unless prior_std, delta and min_std are
+    positive, or when no parameter is stochastic.
     """
 
     def __init__(
-        self, network, prior_std=0.1, delta=0.1, nll=functional.cross_entropy, min_std=1e-4, fixed=NORMALISATION
-    ):
+        self, network, prior_std=0.1, delta=0.1, nll=functional.cross_entropy, min_std=1e-4, fixed=NORMALISATION,
+        parts=("",),
+    ):  # fmt: skip
         super().__init__()
         if not all(0 < value < math.inf for value in (prior_std, delta, min_std)):
             raise InputError(f"prior_std={prior_std}, delta={delta}, min_std={min_std}: all three must be positive")
         # A copy: training moves running statistics, and the deterministic network must stay as it was.
         network = copy.deepcopy(network)
         self.network, self.prior_std, self.nll = network, prior_std, nll
-        self.names = stochastic_names(network, fixed)
+        self.names = stochastic_names(network, fixed, parts)
         weights = dict(network.named_parameters())
         # Parameter names have dots, which ParameterDict refuses: kept in order, found by position.
         self.mean = nn.ParameterList([weights[name].detach().clone() for name in self.names])
@@ -82,13 +90,13 @@ class VariationalPosterior(nn.Module):
             terms.append(0.5 * (ratio + (shift / self.prior_std) ** 2 - 1 - ratio.log()).sum())
         return torch.stack(terms).sum()
 
-    def draw(self, generator=None):
-        """Return one draw {name: weight}, reparameterised, so that gradients reach mean and rho."""
+    def draw(self, generator=None, std=None):
+        """Return one draw {name: weight}, reparameterised, so that gradients reach mean and rho; `std` spares computing it."""
         weights = {}
-        for name, mean, std in zip(self.names, self.mean, self.std(), strict=True):
+        for name, mean, spread in zip(self.names, self.mean, std or self.std(), strict=True):
             noise = torch.randn(mean.shape, generator=generator).to(mean)
             # The product keeps the layout of the mean: weights that lose channels-last make a convolution slower.
-            weights[name] = torch.addcmul(mean, std, noise)
+            weights[name] = torch.addcmul(mean, spread, noise)
         return weights
 
     def forward(self, x, weights=None):
@@ -104,39 +112,20 @@ class VariationalPosterior(nn.Module):
             raise InputError(f"n_train={n_train}, beta={beta}: give the number of training examples and a weight of at least 0")
         return self.nll(self(x), y) + beta * self.kl() / n_train
 
-    def save(self, path):
-        """Write the posterior, its prior and the fixed weights to `path` as safetensors, whole or not at all."""
-        # Safetensors holds plain layouts only; loading copies into the layout that the network has.
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        with files.whole(path) as temporary:
-            save_file(state, temporary, metadata={"prior_std": repr(float(self.prior_std))})
 
-    def load(self, path):
-        """Read what `save` wrote for the same architecture, in place, and return self; InputError for any other file."""
-        try:
-            with safe_open(path, "pt") as opened:
-                prior_std = float((opened.metadata() or {})["prior_std"])
-            if prior_std != float(self.prior_std):
-                raise ValueError(f"its prior_std is {prior_std}, not {self.prior_std}")
-            state, own = load_file(path), self.state_dict()
-            # Compared first: load_state_dict would copy what fits before it refuses the rest.
-            if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in own.items()}:
-                raise ValueError("its weights have other names or shapes")
-            self.load_state_dict(state)
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} holds no posterior of this network ({reason}): train and save it again") from error
-        return self
+def samples(posterior, batches, T, seed, progress=False, half=False):
+    """Return probabilities float32 (T, N, C): draw t, from (seed, t), serves all batches.
 
-
-def samples(posterior, batches, T, seed):
-    """Return probabilities float32 (T, N, C): draw t, from (seed, t), serves all batches."""
-    batches = list(batches)
+    What stands before the first stochastic weight is computed once.
+    """
     device = posterior.mean[0].device
+    first, batches = sampling.example(batches)
+    with sampling.evaluation(posterior):
+        parts = prefix.split(posterior.network, first.to(device), parameters=posterior.names)
+        std = posterior.std()
 
-    def sample(t):
-        weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + t))
-        return probabilities(over(batches, lambda x: posterior(x, weights), device))
+        def prepare(ts):
+            weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + ts[0]), std)
+            return lambda values: functional_call(parts.suffix, weights, values)
 
-    with evaluation(posterior):
-        return stacked(sample, T)
+        return sampling.sampled(batches, T, parts.prefix, prepare, device, progress=progress, half=half)

@@ -1,10 +1,19 @@
-"""What every way of sampling shares: evaluation mode, batches, probabilities float32 (T, N, C)."""
+"""The engine of all stochastic networks: T samples of N inputs as probabilities float32 (T, N, C).
+
+What all samples share is computed once for a block of inputs (`prefix`), and its outputs stay in memory while the samples
+run over them; a block is as many batches as fit into `BLOCK` bytes. Draws come from the seed, the sample and the row alone,
+so that neither the size of a batch nor of a block changes a sample.
+"""
 
 from contextlib import contextmanager
 
 import torch
+from tqdm.auto import tqdm
 
 from deepfake_uncertainty.errors import InputError
+
+BLOCK = 256 << 20  # bytes of prefix outputs that are kept at a time
+PACK = 4 << 20  # bytes of prefix outputs up to which several samples go through the suffix as one batch
 
 
 @contextmanager
@@ -38,14 +47,60 @@ def probabilities(logits):
     return logits.float().softmax(-1)
 
 
-def stacked(sample, T):
-    """Return sample(0), ..., sample(T - 1), each probabilities (N, C), as float32 (T, N, C); InputError when T < 1."""
-    if T < 1:
-        raise InputError(f"T is {T}: give at least one sample")
-    return torch.stack([sample(t) for t in range(T)]).cpu().numpy()
-
-
 def deterministic(network, batches):
     """Return the network's own probabilities float32 (1, N, C) for an iterable of input batches."""
     with evaluation(network):
-        return stacked(lambda _: probabilities(over(batches, network, device_of(network))), 1)
+        return probabilities(over(batches, network, device_of(network)))[None].cpu().numpy()
+
+
+def example(batches):
+    """Return (two rows of the inputs, one of them twice if it is alone, and all batches); InputError when there is none."""
+    batches = list(batches)
+    if not batches or not len(batches[0]):
+        raise InputError("no batch to predict: the inputs are empty")
+    first = batches[0]
+    return first[:2] if len(first) > 1 else first.expand(2, *first.shape[1:]), batches
+
+
+def sampled(batches, T, prefix, prepare, device, pack=False, progress=False, half=False):
+    """Return probabilities float32 (T, N, C) of batches (n, ...).
+
+    `prefix(batch)` gives the shared values, a tuple of tensors (n, ...). `prepare(ts)` makes what runs the samples `ts` (a
+    range) on them: values -> logits (len(ts) * n, C), sample by sample; it is called anew for every block. With `pack`,
+    samples that are small go together. `half` runs in bfloat16 where the device gains by it: other digits, same
+    draws. Raises InputError when T < 1.
+    """
+    if T < 1:
+        raise InputError(f"T is {T}: give at least one sample")
+    parts, bar = [], tqdm(total=T * sum(map(len, batches)), unit="sample", desc="samples", disable=not progress, leave=False)
+    with bar, torch.autocast(device.type, torch.bfloat16, enabled=half):
+        for block in _blocks(batches, prefix, device):
+            rows = sum(len(values[0]) for values in block)
+            size = max(1, PACK // max(1, max(map(_bytes, block)))) if pack else 1
+            logits = []
+            for first in range(0, T, size):
+                ts = range(first, min(T, first + size))
+                run = prepare(ts)
+                found = [run(values).float().unflatten(0, (len(ts), -1)) for values in block]
+                logits.append(torch.cat(found, 1))
+                bar.update(len(ts) * rows)
+            parts.append(probabilities(torch.cat(logits)).cpu())
+    return torch.cat(parts, 1).numpy()
+
+
+def _bytes(values):
+    return sum(value.numel() * value.element_size() for value in values)
+
+
+def _blocks(batches, prefix, device):
+    """Yield lists of prefix outputs, each of as many batches as fit into `BLOCK` bytes, and of one at least."""
+    block, held = [], 0
+    for batch in batches:
+        values = prefix(batch.to(device))
+        if block and held + _bytes(values) > BLOCK:
+            yield block
+            block, held = [], 0
+        block.append(values)
+        held += _bytes(values)
+    if block:
+        yield block

@@ -1,0 +1,148 @@
+"""What all samples of a stochastic network share, found from the network itself, to be computed once.
+
+The network is traced as a graph of calls. Whatever depends on a stochastic dropout layer or a stochastic parameter is the
+suffix, the rest is the prefix. A submodule without anything stochastic in it is one node, so what is inside need not be
+traceable.
+"""
+
+import logging
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+log = logging.getLogger(__name__)
+
+
+class Split(NamedTuple):
+    """A network as suffix(*prefix(x)): `prefix` gives a tuple of tensors (N, ...), `suffix` takes them.
+
+    `shared` is False where the network could not be traced: then the prefix hands x on and the suffix is the network.
+    """
+
+    prefix: nn.Module
+    suffix: nn.Module
+    shared: bool
+
+
+class _HandOn(nn.Module):
+    def forward(self, x):
+        return (x,)
+
+
+class _Tracer(fx.Tracer):
+    """Traces into the modules that hold something stochastic, and takes all others whole."""
+
+    def __init__(self, stochastic):
+        super().__init__()
+        self.stochastic = stochastic
+
+    def is_leaf_module(self, module, name):
+        inside = any(found == name or found.startswith(f"{name}.") for found in self.stochastic)
+        return not inside or (not list(module.children()))
+
+
+def split(network, x, modules=(), parameters=()):
+    """Return the Split of `network` (in evaluation mode) at what depends on the named `modules` and `parameters`.
+
+    `x` (N, ...), N >= 2, is an input to try it on: what has no row for each input (a shape, a constant) stays in the suffix.
+    """
+    try:
+        graph = fx.GraphModule(network, _Tracer({*modules, *parameters}).trace(network))
+        late = _late(graph, set(modules), set(parameters))
+        prefix, suffix = _divide(graph, late, _without_rows(graph, late, x))
+    except Exception as error:  # tracing fails in as many ways as there are networks; those are run whole, correctly
+        reason = str(error).partition("\n")[0]
+        log.info("%s is sampled without a shared prefix, since it cannot be traced: %s", type(network).__name__, reason)
+        return Split(_HandOn(), network, False)
+    # The suffix runs T times, the prefix once: only there is folding worth its while.
+    return Split(prefix, suffix if parameters else _folded(suffix), True)
+
+
+def _late(graph, modules, parameters):
+    """Return the nodes that depend on a stochastic module or parameter."""
+    owners, late = modules | {name.rpartition(".")[0] for name in parameters}, set()
+    for node in graph.graph.nodes:
+        own = node.op == "call_module" and node.target in owners or node.op == "get_attr" and node.target in parameters
+        if node.op != "output" and (own or any(argument in late for argument in node.all_input_nodes)):
+            late.add(node)
+    return late
+
+
+class _Rows(fx.Interpreter):
+    """Runs a graph and notes the nodes whose value is a tensor with a row for each input."""
+
+    def __init__(self, graph):
+        super().__init__(graph)
+        self.found = set()
+
+    def run_node(self, node):
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor) and value.ndim and len(value) == self.count and node.op != "get_attr":
+            self.found.add(node)
+        return value
+
+    def of(self, x):
+        self.count, self.found = len(x), set()
+        self.run(x)
+        return self.found
+
+
+def _without_rows(graph, late, x):
+    """Return the nodes before `late` that the suffix needs but that have no row for each input: it computes them again."""
+    rows, more = _Rows(graph).of(x[:1]) & _Rows(graph).of(x[:2]), set()
+    for node in reversed(graph.graph.nodes):
+        if node.op != "output" and node not in rows | late and any(user in late | more for user in node.users):
+            more.add(node)
+    return more
+
+
+def _divide(graph, late, both):
+    """Return prefix and suffix: the nodes of `late` are in the suffix, those of `both` in each, all others in the prefix."""
+    nodes, first, second, place = list(graph.graph.nodes), fx.Graph(), fx.Graph(), {}
+    early, after = [node for node in nodes if node not in late and node.op != "output"], late | both
+    needed = [node for node in early if node not in both and any(user in after or user.op == "output" for user in node.users)]
+    for node in early:
+        place[node] = first.node_copy(node, place.__getitem__)
+    first.output(tuple(place[node] for node in needed))
+    place = {node: second.placeholder(f"shared_{number}") for number, node in enumerate(needed)}
+    for node in nodes:
+        if node in after:
+            place[node] = second.node_copy(node, place.__getitem__)
+        elif node.op == "output":
+            second.output(fx.map_arg(node.args[0], place.__getitem__))
+    return fx.GraphModule(graph, first), fx.GraphModule(graph, second)
+
+
+def _folded(graph):
+    """Return `graph` with batch normalisation folded into the convolution before it, in all parts that can be traced.
+
+    A graph has its own tree of modules, so the network that it came from stays as it was.
+    """
+    for name in {node.target for node in graph.graph.nodes if node.op == "call_module"}:
+        part = graph.get_submodule(name)
+        if list(part.children()):
+            try:
+                graph.set_submodule(name, _fold(fx.symbolic_trace(part)))
+            except Exception:  # what cannot be traced stays as it is: folding is for speed alone
+                continue
+    return _fold(graph)
+
+
+def _fold(graph):
+    targets = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
+    for node in list(graph.graph.nodes):
+        before = node.all_input_nodes[0] if node.all_input_nodes else None
+        if not (node.op == "call_module" and before is not None and before.op == "call_module" and len(before.users) == 1):
+            continue
+        convolution, norm = graph.get_submodule(before.target), graph.get_submodule(node.target)
+        # Exact types: subclasses may do more than their name says, such as timm's normalisation with an activation.
+        alone = targets[before.target] == targets[node.target] == 1
+        if alone and type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+            graph.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
+            node.replace_all_uses_with(before)
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph

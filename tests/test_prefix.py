@@ -1,0 +1,106 @@
+"""What samples share is found from the network itself, on the architectures of the study, and is computed exactly."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.uncertainty import bayes, dropout, prefix, sampling
+
+
+def built(name):
+    torch.manual_seed(0)
+    if name in registry.DETECTORS:
+        network = registry.get(name).build(2, 0.3).eval()
+        return network, (1 if name.startswith("fakecatcher") else 3)
+    options = {"img_size": 64, "patch_size": 8} if name.startswith("vit") else {}
+    return timm.create_model(name, num_classes=2, **options).eval(), 3
+
+
+def inputs(channels, rows=5):
+    return torch.rand(rows, channels, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+LAST = {"resnet18": ["features.1.layer4", "head"], "fakecatcher": ["features.8", "head"],
+        "vit_tiny_patch16_224": ["blocks.11", "head"], "mobilenetv3_small_100": ["conv_head", "classifier"],
+        "tf_efficientnet_lite0": ["conv_head", "classifier"], "legacy_xception": ["conv4", "last_linear"],
+        "efficientnet_b4": ["conv_head", "classifier"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAST)
+def test_prefix_and_suffix_together_are_the_network(name):
+    network, channels = built(name)
+    x = inputs(channels)
+    names = [one for one, _ in network.named_parameters() if any(one.startswith(f"{part}.") for part in LAST[name])]
+    with torch.no_grad():
+        parts = prefix.split(network, x, parameters=names)
+        values = parts.prefix(x)
+        torch.testing.assert_close(parts.suffix(*values), network(x), rtol=1e-4, atol=1e-5)
+    assert parts.shared and all(len(value) == len(x) for value in values)
+    # What is stochastic is in the suffix, and little else.
+    kept = {one for one, _ in parts.suffix.named_parameters()}
+    assert set(names) <= kept and len(kept) < 0.6 * len(list(network.named_parameters()))
+    assert not set(names) & {one for one, _ in parts.prefix.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "fakecatcher"])
+@pytest.mark.parametrize("where", dropout.PLACES)
+def test_dropout_samples_equal_naive_ones(name, where):
+    network, channels = built(name)
+    network, x = dropout.place(network, 0.3, where).eval(), inputs(channels)
+    found = dropout.mc_dropout(network, x.split(2), 3, 4)
+    masks = dropout._Masks(4)
+    with torch.no_grad(), dropout._hooked(network, masks):
+        for t in range(3):
+            masks.start(range(t, t + 1))
+            np.testing.assert_allclose(found[t], network(x).softmax(-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "fakecatcher"])
+@pytest.mark.parametrize("part", ["all", "last_stage"])
+def test_bayesian_samples_equal_naive_ones(name, part):
+    network, channels = built(name)
+    posterior = bayes.VariationalPosterior(network, parts=("",) if part == "all" else bayes.last_stage(network)).eval()
+    x = inputs(channels)
+    found = bayes.samples(posterior, x.split(2), 3, 4)
+    with torch.no_grad():
+        for t in range(3):
+            weights = posterior.draw(torch.Generator().manual_seed(4 * 1_000_003 + t))
+            np.testing.assert_allclose(found[t], posterior(x, weights).softmax(-1), atol=1e-5)
+
+
+def test_a_vision_transformer_is_sampled_with_dropout_behind_its_last_block():
+    network, channels = built("vit_tiny_patch16_224")
+    network.stages = ("blocks.11",)
+    network, x = dropout.place(network, 0.3, "last_stage").eval(), inputs(channels)
+    parts = prefix.split(network, x, modules=["blocks.11.dropout"])
+    with torch.no_grad():
+        assert parts.shared and [tuple(value.shape) for value in parts.prefix(x)] == [(5, 65, 192)]
+    assert dropout.mc_dropout(network, x.split(2), 2, 0).std(0).max() > 0
+
+
+def test_constants_and_shapes_are_computed_again_and_not_kept():
+    class Shaped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.late = nn.Parameter(torch.ones(3)), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.late(x.view(x.shape[0], -1)[:, :3] * self.scale)
+
+    network, x = Shaped(), torch.randn(4, 3)
+    parts = prefix.split(network, x, parameters=["late.weight"])
+    values = parts.prefix(x)
+    assert parts.shared and [tuple(value.shape) for value in values] == [(4, 3)]
+    torch.testing.assert_close(parts.suffix(*values), network(x))
+
+
+def test_blocks_bound_what_is_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(sampling, "BLOCK", 4 * 100 * 4)  # bytes of four rows of a hundred floats
+    batches = torch.rand(10, 100).split(2)
+    for block in sampling._blocks(batches, lambda batch: (batch,), torch.device("cpu")):
+        kept.append(sum(len(values[0]) for values in block))
+    assert kept == [4, 4, 2]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -149,3 +150,22 @@ def test_weighted_median_is_the_median_of_the_copies(items):
     found = metrics.median(values, weights)
     assert np.isnan(found) if not len(copies) else found == np.median(copies)
     assert metrics.median(values) == np.median(values)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=20))
+def test_weighted_spearman_is_scipys_of_the_copies(items):
+    one, other, weights = np.array(items).T
+    found = metrics.spearman(one, other, weights)
+    copies = [np.repeat(values, weights) for values in (one, other)]
+    if min(len(np.unique(values)) for values in copies) < 2:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(spearmanr(*copies).statistic)
+
+
+def test_spearman_by_hand():
+    assert metrics.spearman([1, 2, 3], [1, 10, 100]) == 1 and metrics.spearman([1, 2, 3], [3, 2, 1]) == -1
+    assert metrics.spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
+    assert np.isnan(metrics.spearman([1], [1])) and np.isnan(metrics.spearman([1, 2], [5, 5]))
+    with pytest.raises(InputError, match="2 scores but 3"):
+        metrics.spearman([1, 2], [1, 2, 3])

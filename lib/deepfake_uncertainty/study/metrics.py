@@ -79,6 +79,27 @@ def median(values, weights=None):
     return np.where(half[..., 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
 
 
+def _ranks(values, weights):
+    """Return ranks (..., N) of values (N,) whose items count `weights` (..., N) times, ties at their mean rank."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    mass = np.add.reduceat(weights[..., order], np.flatnonzero(np.diff(group[order], prepend=-1)), -1)
+    return (np.cumsum(mass, -1) - mass / 2)[..., group]
+
+
+def spearman(one, other, weights=None):
+    """Return the rank correlation (...) in [-1, 1] of two scores (N,), ties at their mean rank; NaN where one is constant."""
+    one, other = finite("one", one), finite("other", other)
+    _same_length(one, other)
+    weights = resamples(weights, len(one)).dense()
+    total = weights.sum(-1, keepdims=True)
+    ranked = _ranks(one, weights), _ranks(other, weights)
+    a, b = (ranks - _ratio((weights * ranks).sum(-1, keepdims=True), total) for ranks in ranked)
+    norm = np.sqrt((weights * a**2).sum(-1) * (weights * b**2).sum(-1))
+    # Rounding leaves a trace of the mean in a constant score: it is no spread.
+    return np.clip(_ratio((weights * a * b).sum(-1), np.where(norm > 1e-9 * total[..., 0], norm, 0)), -1, 1)
+
+
 def accuracy(probabilities, labels, weights=None):
     """Return the share in [0, 1] of items whose most probable class of (N, C) is their label (N,)."""
     return 1 - mean(errors(probabilities, labels), weights)
@@ -137,9 +158,9 @@ def failure_auroc(score, error, weights=None):
     return auroc(score, error, weights)
 
 
-def _same_length(score, error):
-    if len(score) != len(error):
-        raise InputError(f"{len(score)} scores but {len(error)} errors: give one of each an item")
+def _same_length(score, other):
+    if len(score) != len(other):
+        raise InputError(f"{len(score)} scores but {len(other)} errors or values: give one of each an item")
 
 
 def risk_coverage(score, error):

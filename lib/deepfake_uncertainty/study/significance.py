@@ -25,8 +25,9 @@ def holm(p):
 def p_value(values):
     """Return the two-sided bootstrap p-value in (0, 1] of (1 + B,) values, from data and resamples, against zero.
 
-    It turns the percentile interval around: it is below 0.05 where the 95 percent interval leaves zero out, and NaN where
-    there is no interval. It cannot be smaller than 2 / (B + 1): a family of M comparisons at 0.05 wants B > 40 M.
+    It turns the percentile interval around: to within its grain, 2 / (B + 1), it is below 0.05 where the 95 percent interval
+    leaves zero out. No p-value is smaller than the grain: a family of M comparisons at 0.05 wants B > 40 M. NaN where there
+    is no interval.
     """
     values = np.asarray(values, dtype=np.float64)
     if np.isnan(evaluate.interval(values)[1]):

@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import metrics
+from deepfake_uncertainty.study.resampling import Resamples
 
 P = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
 Y = np.array([0, 0, 1, 1])
@@ -116,6 +117,23 @@ def test_against_torch_uncertainty():
         theirs.update(torch.tensor(p), torch.tensor(y))
         # theirs starts its trapezoid at coverage 1/N, so they differ by O(1/N)
         assert ours(score, wrong) == pytest.approx(theirs.compute().item(), abs=2 / len(y))
+
+
+def test_clustered_resamples_against_torch_uncertainty():
+    from torch_uncertainty.metrics import classification  # slow to import: only here
+
+    p, y, rng = random_case(seed=4)
+    drawn = Resamples(rng.multinomial(20, np.full(20, 1 / 20), size=3).astype(float), np.arange(len(y)) % 20)
+    score, wrong = 1 - p.max(1), metrics.errors(p, y)
+    found = metrics.aurc(score, wrong, drawn), metrics.augrc(score, wrong, drawn), metrics.ece(p, y, drawn)
+    for row, weights in enumerate(drawn.dense().astype(int)):
+        copies = np.repeat(np.arange(len(y)), weights)
+        for ours, theirs in zip(found[:2], (classification.AURC(), classification.AUGRC()), strict=True):
+            theirs.update(torch.tensor(p[copies]), torch.tensor(y[copies]))
+            # theirs starts at coverage 1/N, and takes the copies of one item in the order they come in
+            assert ours[row] == pytest.approx(theirs.compute().item(), abs=4 / len(y))
+        theirs = multiclass_calibration_error(torch.tensor(p[copies]), torch.tensor(y[copies]), 2, n_bins=15)
+        assert found[2][row] == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_one_class_or_no_error_is_nan():

@@ -113,3 +113,13 @@ def test_bad_weights():
             metrics.aurc([1, 2], [0, 1], weights)
     assert metrics.auroc([1, 2, 2], [0, 1, 0], [0.5, 1, 1.5]) == pytest.approx((0.5 + 1.5 / 2) / 2)
     assert resampling.resamples(None, 3).dense().tolist() == [1, 1, 1]
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(3)
+    one, other, drawn = rng.random(40), rng.random(40), Resamples(rng.integers(0, 3, (2, 7, 5)) * 1.0, rng.integers(0, 5, 40))
+    whole = metrics.median(one, drawn), metrics.spearman(one, other, drawn)
+    monkeypatch.setattr(resampling, "BLOCK", 90)  # two resamples at once
+    for before, after in zip(whole, (metrics.median(one, drawn), metrics.spearman(one, other, drawn)), strict=True):
+        assert after.shape == (2, 7) and np.array_equal(before, after, equal_nan=True)
+    assert metrics.median(one, np.zeros((0, 40))).shape == (0,)

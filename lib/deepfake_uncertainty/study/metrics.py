@@ -72,32 +72,44 @@ def median(values, weights=None):
     """Return the median (...) of values (N,), an item of weight w counting as w copies."""
     values = finite("values", values)
     order = np.argsort(values, kind="stable")
-    reached = np.cumsum(resamples(weights, len(values)).dense()[..., order], -1)
-    half = reached[..., -1:] / 2
-    # The lower and the upper middle copy: for an odd count they are one.
-    lower, upper = (reached < half).sum(-1), np.minimum((reached <= half).sum(-1), len(values) - 1)
-    return np.where(half[..., 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
+
+    def of(weights):
+        reached = np.cumsum(weights[:, order], 1)
+        half = reached[:, -1:] / 2
+        # The lower and the upper middle copy: for an odd count they are one.
+        lower, upper = (reached < half).sum(1), np.minimum((reached <= half).sum(1), len(values) - 1)
+        return np.where(half[:, 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
+
+    return resampling.in_blocks(resamples(weights, len(values)), of)
 
 
-def _ranks(values, weights):
-    """Return ranks (..., N) of values (N,) whose items count `weights` (..., N) times, ties at their mean rank."""
+def _ranks(values):
+    """Return the function from weights (b, N) to the ranks (b, N) of values (N,) counted so often, ties at their mean rank."""
     _, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
-    mass = np.add.reduceat(weights[..., order], np.flatnonzero(np.diff(group[order], prepend=-1)), -1)
-    return (np.cumsum(mass, -1) - mass / 2)[..., group]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+
+    def of(weights):
+        mass = np.add.reduceat(weights[:, order], starts, 1)
+        return (np.cumsum(mass, 1) - mass / 2)[:, group]
+
+    return of
 
 
 def spearman(one, other, weights=None):
     """Return the rank correlation (...) in [-1, 1] of two scores (N,), ties at their mean rank; NaN where one is constant."""
     one, other = finite("one", one), finite("other", other)
     _same_length(one, other)
-    weights = resamples(weights, len(one)).dense()
-    total = weights.sum(-1, keepdims=True)
-    ranked = _ranks(one, weights), _ranks(other, weights)
-    a, b = (ranks - _ratio((weights * ranks).sum(-1, keepdims=True), total) for ranks in ranked)
-    norm = np.sqrt((weights * a**2).sum(-1) * (weights * b**2).sum(-1))
-    # Rounding leaves a trace of the mean in a constant score: it is no spread.
-    return np.clip(_ratio((weights * a * b).sum(-1), np.where(norm > 1e-9 * total[..., 0], norm, 0)), -1, 1)
+    ranks = _ranks(one), _ranks(other)
+
+    def of(weights):
+        total = weights.sum(1, keepdims=True)
+        a, b = (found - _ratio((weights * found).sum(1, keepdims=True), total) for found in (rank(weights) for rank in ranks))
+        norm = np.sqrt((weights * a**2).sum(1) * (weights * b**2).sum(1))
+        # Rounding leaves a trace of the mean in a constant score: it is no spread.
+        return np.clip(_ratio((weights * a * b).sum(1), np.where(norm > 1e-9 * total[:, 0], norm, 0)), -1, 1)
+
+    return resampling.in_blocks(resamples(weights, len(one)), of)
 
 
 def accuracy(probabilities, labels, weights=None):

@@ -12,6 +12,7 @@ from scipy.special import digamma
 
 from deepfake_uncertainty.errors import InputError
 
+BLOCK = 2**19  # weights held at once by `in_blocks`: 4 MiB
 LARGEST = 10**8  # items, copies counted, of one resample: the table of harmonic sums is as long
 
 
@@ -48,6 +49,14 @@ def resamples(weights, count):
     if shape[-1:] != (count,) or not np.isfinite(drawn.counts).all() or (drawn.counts < 0).any():
         raise InputError(f"weights have shape {shape}: give (..., {count}) values >= 0")
     return drawn
+
+
+def in_blocks(drawn, statistic):
+    """Return statistic(weights (b, N)) -> (b,) of all resamples (...), so few at once that memory stays bounded."""
+    rows = drawn.counts.reshape(-1, drawn.counts.shape[-1])
+    step = max(1, BLOCK // len(drawn.cluster))
+    found = [statistic(rows[k : k + step, drawn.cluster]) for k in range(0, max(len(rows), 1), step)]
+    return np.concatenate(found).reshape(drawn.counts.shape[:-1])
 
 
 def _sorted(drawn, score, *values):

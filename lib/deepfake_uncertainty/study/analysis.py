@@ -133,8 +133,8 @@ def _split(path, index):
 
 
 def _rule(samples, alpha):
-    videos = decide.scored(*comparison.of_split(samples, "val"))
-    return decide.calibrate(videos["p_fake"], videos["label"], alpha)
+    probabilities, index = evaluate.by_video(*comparison.of_split(samples, "val"))
+    return decide.calibrate(probabilities.mean(0)[:, 1], index["label"].to_numpy(), alpha)
 
 
 def _part(track, start, length):

@@ -1,6 +1,7 @@
 """Conformal decisions: by hand, on degenerate input, and the promised error rate."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,8 +39,8 @@ def test_error_rate_holds_in_each_class(alpha, count, gap, seed):
     new = np.repeat([0, 1], 200)
     for _ in range(150):
         p, q = (1 / (1 + np.exp(-(rng.normal(size=len(z)) + gap * z))) for z in (y, new))
-        table = decide.summary(decide.decide(q, decide.calibrate(p, y, alpha)), new)
-        found.append(table.loc[["real", "fake"], "error"])
+        error = decide.outcomes(q, new, decide.calibrate(p, y, alpha)).error
+        found.append([error[new == 0].mean(), error[new == 1].mean()])
     found = np.array(found)
     assert (found.mean(0) <= alpha + 4 * found.std(0) / np.sqrt(len(found)) + 1e-9).all()
 
@@ -50,15 +51,58 @@ def test_errors_on_the_calibration_videos_stay_below_alpha(seed):
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.repeat([0, 1], 40))
     p = np.round(rng.random(80), 1)  # with ties
-    error = decide.summary(decide.decide(p, decide.calibrate(p, y, 0.1)), y)["error"]
-    assert (error[["real", "fake"]] <= 0.1).all()
+    found = decide.outcomes(p, y, decide.calibrate(p, y, 0.1))
+    for own in (y == 0, y == 1):
+        assert found.error[own].mean() <= 0.1 and found.covered[own].mean() >= 0.9
+
+
+RULE = decide.Rule(0.1, 0.6, 0.4, 9, 9)
+STRICT = decide.Rule(0.1, 0.4, 0.6, 9, 9)  # leaves a gap in which no class fits
+
+
+def test_outcomes_by_hand():
+    found = decide.outcomes([0.1, 0.5, 0.9, 0.1, 0.5, 0.9], [0, 0, 0, 1, 1, 1], RULE)
+    assert found.covered.tolist() == [True, True, False, False, True, True]
+    assert found.decided.tolist() == [True, False, True] * 2
+    assert found.error.tolist() == [False, False, True, True, False, False]
+    found = decide.outcomes([0.1, 0.5, 0.9], [0, 0, 0], STRICT)  # in the gap: not covered, yet no error
+    assert found.covered.tolist() == [True, False, False] and found.error.tolist() == [False, False, True]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_outcomes_are_those_of_the_decisions(items, low, high):
+    p, y = np.array(items).T
+    rule = decide.Rule(0.1, low, high, 9, 9)
+    found, named = decide.outcomes(p, y, rule), decide.decide(p, rule)
+    assert (found.decided == (named != "cannot tell")).all()
+    assert (found.error == (named == np.where(y == 1, "real", "fake"))).all()
+    assert not (found.error & found.covered).any()
+
+
+def videos(p_fake, labels, generator="A"):
+    names, family = [f"{k}" for k in range(len(labels))], np.where(np.array(labels) == 1, generator, "real")
+    columns = {"dataset": "D", "generator": family, "video": names, "identity": names, "label": labels, "p_fake": p_fake}
+    return pd.DataFrame(columns)
 
 
 def test_summary_by_hand():
-    table = decide.summary(["real", "fake", "cannot tell", "real"], [0, 0, 1, 1])
-    assert table.loc["all"].tolist() == [4, 0.75, 0.5, pytest.approx(2 / 3)]
-    assert np.isnan(decide.summary(["cannot tell"], [1]).loc["fake", "error_decided"])
-    assert np.isnan(decide.summary(["cannot tell"], [1]).loc["real", "error"])
+    table = decide.summary(videos([0.1, 0.9, 0.5, 0.1], [0, 0, 1, 1]), RULE, 0, 200)
+    assert table["value"].loc["all"].tolist() == [0.5, 0.75, 0.5, pytest.approx(2 / 3)]
+    assert table["value"].loc["fake"].tolist() == table["value"].loc["A"].tolist() == [0.5, 0.5, 0.5, 1]
+    assert table["n"].tolist() == [4] * 4 + [2] * 12
+    assert table.loc[("real", "error"), ["low", "high"]].tolist() == [0, 1]  # two videos: 0, 1/2 or 1
+    none = decide.summary(videos([0.5], [1]), RULE, 0, 20)
+    assert np.isnan(none.loc[("fake", "error_decided"), "value"]) and "real" not in none.index.get_level_values("group")
+
+
+def test_scored_is_the_mean_probability_of_fake_by_video():
+    rows = videos([0, 0], [0, 1]).drop(columns="p_fake")
+    index = pd.concat([rows, rows], ignore_index=True)
+    p = np.array([[0.1, 0.6, 0.3, 0.8], [0.1, 0.6, 0.5, 0.8]])
+    found = decide.scored(np.stack([1 - p, p], 2), index)
+    assert found["p_fake"].tolist() == pytest.approx([0.25, 0.7]) and found["label"].tolist() == [0, 1]
+    with pytest.raises(InputError, match="3 classes"):
+        decide.scored(np.full((1, 4, 3), 1 / 3), index)
 
 
 @pytest.mark.parametrize("p, y, alpha", [

@@ -166,3 +166,23 @@ def test_bad_input():
             evaluate.table(*arguments, 0, 10)
     with pytest.raises(InputError):
         evaluate.table(samples, index, 0, 10, level="frame")
+
+
+def test_values_of_the_same_identities_are_resampled_alike():
+    index = make_index(10)
+    drawn = evaluate.clustered(index, 3, 50)
+    assert (drawn.counts[0] == 1).all() and (drawn.dense()[1:] == evaluate.resamples(index, 3, 50)).all()
+    order = np.random.default_rng(0).permutation(len(index))[:60]  # other rows, other order, every identity among them
+    assert index.iloc[order]["identity"].nunique() == 10
+    assert (evaluate.clustered(index.iloc[order], 3, 50).dense() == drawn.dense()[:, order]).all()
+
+
+def test_tables_are_the_intervals_of_values():
+    index = make_index(8)
+    samples = make_samples(index, sharp=0.3)
+    found = evaluate.values(samples, index, 5, 100)
+    assert {value.shape for value in found.values()} == {(101,)}
+    pd.testing.assert_frame_equal(evaluate.frame(found), evaluate.table(samples, index, 5, 100))
+    table = evaluate.table_by_generator(samples, index, 5, 100)
+    for key, value in evaluate.values_by_generator(samples, index, 5, 100).items():
+        assert evaluate.interval(value) == pytest.approx(tuple(table.loc[key]), nan_ok=True)

@@ -7,11 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import metrics
+from deepfake_uncertainty.study.resampling import Resamples
 
 P = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
 Y = np.array([0, 0, 1, 1])
@@ -117,6 +119,23 @@ def test_against_torch_uncertainty():
         assert ours(score, wrong) == pytest.approx(theirs.compute().item(), abs=2 / len(y))
 
 
+def test_clustered_resamples_against_torch_uncertainty():
+    from torch_uncertainty.metrics import classification  # slow to import: only here
+
+    p, y, rng = random_case(seed=4)
+    drawn = Resamples(rng.multinomial(20, np.full(20, 1 / 20), size=3).astype(float), np.arange(len(y)) % 20)
+    score, wrong = 1 - p.max(1), metrics.errors(p, y)
+    found = metrics.aurc(score, wrong, drawn), metrics.augrc(score, wrong, drawn), metrics.ece(p, y, drawn)
+    for row, weights in enumerate(drawn.dense().astype(int)):
+        copies = np.repeat(np.arange(len(y)), weights)
+        for ours, theirs in zip(found[:2], (classification.AURC(), classification.AUGRC()), strict=True):
+            theirs.update(torch.tensor(p[copies]), torch.tensor(y[copies]))
+            # theirs starts at coverage 1/N, and takes the copies of one item in the order they come in
+            assert ours[row] == pytest.approx(theirs.compute().item(), abs=4 / len(y))
+        theirs = multiclass_calibration_error(torch.tensor(p[copies]), torch.tensor(y[copies]), 2, n_bins=15)
+        assert found[2][row] == pytest.approx(theirs.item(), abs=1e-6)
+
+
 def test_one_class_or_no_error_is_nan():
     assert np.isnan(metrics.class_auroc(P, np.zeros(4, int)))
     assert np.isnan(metrics.failure_auroc([1, 2], [0, 0])) and np.isnan(metrics.failure_auroc([1, 2], [1, 1]))
@@ -149,3 +168,22 @@ def test_weighted_median_is_the_median_of_the_copies(items):
     found = metrics.median(values, weights)
     assert np.isnan(found) if not len(copies) else found == np.median(copies)
     assert metrics.median(values) == np.median(values)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=20))
+def test_weighted_spearman_is_scipys_of_the_copies(items):
+    one, other, weights = np.array(items).T
+    found = metrics.spearman(one, other, weights)
+    copies = [np.repeat(values, weights) for values in (one, other)]
+    if min(len(np.unique(values)) for values in copies) < 2:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(spearmanr(*copies).statistic)
+
+
+def test_spearman_by_hand():
+    assert metrics.spearman([1, 2, 3], [1, 10, 100]) == 1 and metrics.spearman([1, 2, 3], [3, 2, 1]) == -1
+    assert metrics.spearman([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
+    assert np.isnan(metrics.spearman([1], [1])) and np.isnan(metrics.spearman([1, 2], [5, 5]))
+    with pytest.raises(InputError, match="2 scores but 3"):
+        metrics.spearman([1, 2], [1, 2, 3])

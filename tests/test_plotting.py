@@ -57,6 +57,20 @@ def test_risk_coverage_returns_its_axes(ax):
     assert "coverage" in ax.get_xlabel() and ax.lines[0].get_label() == "Bayesian network (n = 2)"
 
 
+def test_coverage_draws_each_group_with_its_splits(ax):
+    keys = pd.MultiIndex.from_product([[0.1, 0.3], ["fake", "Deepfakes"]], names=["alpha", "group"])
+    frame = pd.DataFrame({"coverage": [0.9, 0.6, 0.7, 0.5], "low": [0.8, 0.5, 0.6, 0.55], "high": [1.0, 0.7, 0.8, 0.6],
+                          "theory_low": 0.6, "theory_high": 0.95, "n": [40, 8, 40, 8]}, keys)  # fmt: skip
+    assert plotting.coverage(ax, frame) is ax
+    assert ax.get_xlabel() == "promised coverage (1 - alpha)" and ax.get_ylabel() == "coverage (fraction whose class fits)"
+    labels = ax.get_legend_handles_labels()[1]
+    assert labels == ["theory, fake", "fake (n = 40)", "Deepfakes (n = 8)"]
+    fake, family = (container.lines[0] for container in ax.containers)
+    assert fake.get_xdata() == pytest.approx([0.697, 0.897]) and fake.get_ydata() == pytest.approx([0.7, 0.9])
+    assert family.get_color() == plotting.color("Deepfakes") and family.get_ydata() == pytest.approx([0.5, 0.6])
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+
+
 def test_density_has_unit_mass_and_none_below_zero(ax):
     values = np.random.default_rng(0).exponential(0.1, 400).clip(0, 0.69)
     plotting.densities(ax, {"right": values, "wrong": values[:3]})

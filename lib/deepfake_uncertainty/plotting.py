@@ -87,6 +87,30 @@ def risk_coverage(ax, coverage, risk, name=None, n=None, **style):
     return ax
 
 
+def coverage(ax, frame):
+    """Draw the coverage of a decision rule against 1 - alpha, one line a group, the diagonal that is promised; return `ax`.
+
+    `frame` is a part of `coverage.repeated` (index levels alpha, group): points are means over splits, bars hold 95 percent of
+    the splits; the band is what theory gives the first group.
+    """
+    frame = frame.sort_index(level="alpha", ascending=False, sort_remaining=False)
+    names = list(dict.fromkeys(frame.index.get_level_values("group")))
+    first = frame.xs(names[0], level="group")
+    ax.fill_between(1 - first.index, first["theory_low"], first["theory_high"], color="0.9", linewidth=0,
+                    label=f"theory, {label(names[0])}")  # fmt: skip
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=1)
+    for k, name in enumerate(names):
+        own = frame.xs(name, level="group")
+        # The mean may lie outside the bulk of the splits; a bar has no negative half.
+        bars = np.maximum(0, [own["coverage"] - own["low"], own["high"] - own["coverage"]])
+        place = 1 - own.index + 0.006 * (k - (len(names) - 1) / 2)
+        ax.errorbar(place, own["coverage"], yerr=bars, marker="o", markersize=3, capsize=2,
+                    **_style(name, {}, int(own["n"].iloc[0])))  # fmt: skip
+    ax.set(xlim=(min(1 - first.index) - 0.05, 1.02), ylim=(0, 1.02), xlabel="promised coverage (1 - alpha)")
+    ax.set_ylabel("coverage (fraction whose class fits)")
+    return ax
+
+
 def densities(ax, groups, xlabel="uncertainty (nats)", upper=None):
     """Draw the density of each group {name: (N,) nats, >= 0}, reflected at zero: none lies below it; return `ax`.
 

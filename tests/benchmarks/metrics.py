@@ -12,11 +12,11 @@ CLUSTERS = 200
 
 
 def ours(probabilities, labels, index, n_boot):
-    """Return AURC, AUGRC and ECE (3, n_boot) by the library, all resamples in one call each."""
-    weights, wrong = evaluate.resamples(index, 0, n_boot), metrics.errors(probabilities, labels)
+    """Return AURC, AUGRC and ECE (3, n_boot) by the library, all resamples in one call each (the first is the data)."""
+    drawn, wrong = evaluate.clustered(index, 0, n_boot - 1), metrics.errors(probabilities, labels)
     score = 1 - probabilities.max(1)
-    area, generalised = metrics.aurc(score, wrong, weights), metrics.augrc(score, wrong, weights)
-    return np.stack([area, generalised, metrics.ece(probabilities, labels, weights)])
+    area, generalised = metrics.aurc(score, wrong, drawn), metrics.augrc(score, wrong, drawn)
+    return np.stack([area, generalised, metrics.ece(probabilities, labels, drawn)])
 
 
 def peer(probabilities, labels, index, n_boot):

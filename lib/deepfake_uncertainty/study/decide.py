@@ -1,11 +1,13 @@
 """What a person does with a score: real, fake, or cannot tell, at an error rate chosen beforehand."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import evaluate, metrics
 from deepfake_uncertainty.study.metrics import finite
 
 REAL, FAKE, CANNOT_TELL = "real", "fake", "cannot tell"
@@ -40,11 +42,16 @@ def check_alpha(alpha):
         raise InputError(f"alpha is {alpha}: give an error rate between 0 and 1, such as 0.1")
 
 
+def rank(count, alpha):
+    """Return ceil((count + 1)(1 - alpha)), the place of the threshold among `count` sorted scores, from 1; beyond: infinite."""
+    # Rounded first: (n + 1)(1 - alpha) is often a whole number that floating point puts a hair above.
+    return int(np.ceil(np.round((count + 1) * (1 - alpha), 9)))
+
+
 def _quantile(scores, alpha):
     """Return the ceil((n + 1)(1 - alpha))-th smallest score; infinity when n < 1 / alpha - 1 is too few for that."""
-    # Rounded first: (n + 1)(1 - alpha) is often a whole number that floating point puts a hair above.
-    rank = int(np.ceil(np.round((len(scores) + 1) * (1 - alpha), 9)))
-    return np.inf if rank > len(scores) else np.sort(scores)[rank - 1]
+    place = rank(len(scores), alpha)
+    return np.inf if place > len(scores) else np.sort(scores)[place - 1]
 
 
 def calibrate(p_fake, labels, alpha):
@@ -64,33 +71,65 @@ def calibrate(p_fake, labels, alpha):
     return Rule(alpha, float(_quantile(real, alpha)), float(-_quantile(-fake, alpha)), len(real), len(fake))
 
 
+def _fits(p_fake, rule):
+    return p_fake <= rule.reals_below, p_fake >= rule.fakes_above
+
+
 def decide(p_fake, rule):
     """Return REAL, FAKE or CANNOT_TELL (V,) for p_fake (V,): a class is named only where it alone fits.
 
     A video that fits neither class (unlike all that was calibrated on) is CANNOT_TELL too.
     """
-    p_fake = finite("p_fake", p_fake)
-    fits_real, fits_fake = p_fake <= rule.reals_below, p_fake >= rule.fakes_above
+    fits_real, fits_fake = _fits(finite("p_fake", p_fake), rule)
     return np.select([fits_real & ~fits_fake, fits_fake & ~fits_real], [REAL, FAKE], CANNOT_TELL)
 
 
-def _share(part, count):
-    return part / count if count else np.nan
+class Outcomes(NamedTuple):
+    """What a rule does with each of V videos, bool (V,): its class fits (covered), a class is named, the other one is."""
+
+    covered: np.ndarray
+    decided: np.ndarray
+    error: np.ndarray
 
 
-def summary(decisions, labels):
-    """Return a frame, rows real, fake and all: videos, share decided, error rate (of all), error rate of the decided.
+def outcomes(p_fake, labels, rule):
+    """Return the Outcomes of p_fake (V,) with labels (V,) under `rule`.
 
-    Shares are in [0, 1]; the error rate of the decided is NaN where nothing was decided. Rows without videos are NaN.
+    The promise is about `covered`: its share is at least 1 - alpha within each class. An error is a video not covered that
+    fits the other class, hence rarer still.
     """
-    decisions, labels = np.asarray(decisions), np.asarray(labels)
-    if decisions.shape != labels.shape:
-        raise InputError(f"{len(decisions)} decisions but {len(labels)} labels: give one of each a video")
-    decided = decisions != CANNOT_TELL
-    wrong = decided & (decisions != np.where(labels == 1, FAKE, REAL))
-    rows = {}
-    for name, chosen in ((REAL, labels == 0), (FAKE, labels == 1), ("all", labels >= 0)):
-        count, named, failed = chosen.sum(), (decided & chosen).sum(), (wrong & chosen).sum()
-        rows[name] = {"videos": count, "decided": _share(named, count), "error": _share(failed, count),
-                      "error_decided": _share(failed, named)}
-    return pd.DataFrame(rows).T.astype({"videos": int})
+    p_fake, labels = _checked(p_fake, labels)
+    fits_real, fits_fake = _fits(p_fake, rule)
+    covered, other = np.where(labels == 1, fits_fake, fits_real), np.where(labels == 1, fits_real, fits_fake)
+    return Outcomes(covered, fits_real != fits_fake, other & ~covered)
+
+
+def scored(samples, index):
+    """Return the index of V videos with their mean probability of fake `p_fake`, of samples (T, N, 2) with N index rows."""
+    probabilities, rows = evaluate.by_video(samples, index)
+    if probabilities.shape[2] != 2:
+        raise InputError(f"samples have {probabilities.shape[2]} classes: a decision wants two, real and fake")
+    return rows.assign(p_fake=probabilities.mean(0)[:, 1])
+
+
+def groups(videos):
+    """Return {name: mask (V,)} of a frame of videos: real, fake (every one), and each generator of fakes; none is empty."""
+    fake, family = videos["label"].to_numpy() == 1, videos["generator"].to_numpy()
+    found = {REAL: ~fake, FAKE: fake} | {name: fake & (family == name) for name in pd.unique(family[fake])}
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def summary(videos, rule, seed, n_boot=1000):
+    """Return a frame of what `rule` does with a frame of videos (`scored`), by (group, metric); value, low, high, n.
+
+    Groups: all, and those of `groups`. Metrics, shares in [0, 1]: covered (the true class fits), decided, error (of all
+    videos), error_decided (of those decided; NaN where none is). 95 percent intervals by bootstrap over identities; n videos.
+    """
+    found = outcomes(videos["p_fake"], videos["label"], rule)
+    drawn, parts = evaluate.clustered(videos, seed, n_boot), {}
+    for name, own in ({"all": np.ones(len(videos), bool)} | groups(videos)).items():
+        shares = {key: metrics.mean(value[own], drawn.of(own)) for key, value in found._asdict().items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares["error_decided"] = shares["error"] / shares["decided"]
+        parts[name] = evaluate.frame(shares).assign(n=own.sum())
+    return pd.concat(parts, names=["group", "metric"])

@@ -6,6 +6,7 @@ import pandas as pd
 from deepfake_uncertainty.datasets.leakage import KEY
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import metrics
+from deepfake_uncertainty.study.resampling import Resamples
 from deepfake_uncertainty.uncertainty.measures import measures
 
 SCORES = "softmax", "total", "aleatoric", "epistemic"
@@ -47,25 +48,33 @@ def scores(samples):
     return {"softmax": 1 - samples.mean(0).max(1)} | {name: found[name] for name in SCORES[1:]}
 
 
+def clustered(index, seed, n_boot):
+    """Return Resamples (1 + n_boot, K) of the rows of `index`, the first the data, then draws of whole identities.
+
+    The K identities of each (dataset, identity) are drawn with replacement; `seed` and the identities alone fix the draws,
+    so that two sets of rows of the same identities are resampled alike.
+    """
+    cluster = index.groupby(["dataset", "identity"], sort=True, dropna=False).ngroup().to_numpy()
+    count = cluster.max() + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n_boot)
+    return Resamples(np.vstack([np.ones(count), drawn]), cluster)
+
+
 def resamples(index, seed, n_boot):
     """Return weights (n_boot, N): how often each row is drawn when whole identities are drawn with replacement."""
-    clusters = index.groupby(["dataset", "identity"], sort=True, dropna=False).ngroup().to_numpy()
-    count = clusters.max() + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n_boot)
-    return drawn[:, clusters].astype(np.float64)
+    return clustered(index, seed, n_boot).dense()[1:]
 
 
-def _values(mean, labels, uncertain, weights, ranked=None):
-    """Return {metric: (B,)}; `ranked` weights (default: the same) are those of the real-against-fake AUROC."""
-    ranked = weights if ranked is None else ranked
+def _values(mean, labels, uncertain, drawn):
+    """Return {metric: (1 + B,)} of mean probabilities (N, C), labels (N,) and {score: (N,)}, over Resamples of N items."""
     wrong = metrics.errors(mean, labels)
-    found = {name: getattr(metrics, name)(mean, labels, weights) for name in ("accuracy", "nll", "brier", "ece")}
-    found["auroc"] = metrics.class_auroc(mean, labels, ranked)
+    found = {name: getattr(metrics, name)(mean, labels, drawn) for name in ("accuracy", "nll", "brier", "ece")}
+    found["auroc"] = metrics.class_auroc(mean, labels, drawn)
     for name, score in uncertain.items():
-        found |= {f"{name}_mean": metrics.mean(score, weights),
-                  f"{name}_failure_auroc": metrics.failure_auroc(score, wrong, weights),
-                  f"{name}_aurc": metrics.aurc(score, wrong, weights),
-                  f"{name}_augrc": metrics.augrc(score, wrong, weights)}
+        found |= {f"{name}_mean": metrics.mean(score, drawn),
+                  f"{name}_failure_auroc": metrics.failure_auroc(score, wrong, drawn),
+                  f"{name}_aurc": metrics.aurc(score, wrong, drawn),
+                  f"{name}_augrc": metrics.augrc(score, wrong, drawn)}
     # The two are correlated: the interval of their difference needs both on the same resamples.
     for name in SCORES[1:]:
         found[f"{name}_gain"] = found[f"{name}_failure_auroc"] - found["softmax_failure_auroc"]
@@ -84,16 +93,40 @@ def interval(values):
     return values[0], *np.percentile(drawn, [tail, 100 - tail])
 
 
-def _frame(found):
-    return pd.DataFrame({name: interval(v) for name, v in found.items()}, index=["value", "low", "high"]).T
+def frame(found, names=None):
+    """Return a frame, one row a key of {key: (1 + B,)}, columns value, low, high of its `interval`; `names` its index."""
+    return pd.DataFrame({name: interval(v) for name, v in found.items()}, index=["value", "low", "high"]).T.rename_axis(names)
 
 
 def _prepared(samples, index, seed, n_boot, level):
     if level not in ("video", "window"):
         raise InputError(f"level is {level!r}: give 'video' or 'window'")
     samples, index = by_video(samples, index) if level == "video" else (_checked(samples, index), index)
-    weights = np.vstack([np.ones(len(index)), resamples(index, seed, n_boot)])
-    return samples.mean(0), index["label"].to_numpy(), scores(samples), weights, index
+    return samples.mean(0), index["label"].to_numpy(), scores(samples), clustered(index, seed, n_boot), index
+
+
+def values(samples, index, seed, n_boot=1000, level="video"):
+    """Return {metric: (1 + n_boot,)} of the metrics of `table`, the first value from the data, then one a resample.
+
+    What is computed from the values of several calls on the same identities, with the same seed, is paired: its `interval`
+    is that of a difference, or a mean, on the same resamples.
+    """
+    return _values(*_prepared(samples, index, seed, n_boot, level)[:4])
+
+
+def values_by_generator(samples, index, seed, n_boot=1000, level="video"):
+    """Return {(generator, metric): (1 + n_boot,)} of the metrics of `table_by_generator`, as `values` does."""
+    mean, labels, uncertain, drawn, index = _prepared(samples, index, seed, n_boot, level)
+    family, found = index["generator"].to_numpy(), {}
+    for name in pd.unique(index["generator"]):
+        own, pair = family == name, np.isin(family, [name, "real"])
+        one = _values(mean[own], labels[own], {key: score[own] for key, score in uncertain.items()}, drawn.of(own))
+        if mean.shape[1] == 2:
+            one["auroc"] = metrics.class_auroc(mean[pair], labels[pair], drawn.of(pair))
+        else:
+            one["auroc"] = np.full(n_boot + 1, np.nan)  # one class alone has no rank
+        found |= {(name, metric): value for metric, value in one.items()}
+    return found
 
 
 def table(samples, index, seed, n_boot=1000, level="video"):
@@ -104,8 +137,7 @@ def table(samples, index, seed, n_boot=1000, level="video"):
     identities, `n_boot` draws from `seed`. A metric that the data do not define (one class only, no error or nothing but
     errors) is NaN. `level` is 'video' or 'window'.
     """
-    mean, labels, uncertain, weights, _ = _prepared(samples, index, seed, n_boot, level)
-    return _frame(_values(mean, labels, uncertain, weights))
+    return frame(values(samples, index, seed, n_boot, level))
 
 
 def table_by_generator(samples, index, seed, n_boot=1000, level="video"):
@@ -114,15 +146,7 @@ def table_by_generator(samples, index, seed, n_boot=1000, level="video"):
     With two classes the AUROC of a generator ranks its rows against the real ones; with more it is NaN, as only one
     class is left.
     """
-    mean, labels, uncertain, weights, index = _prepared(samples, index, seed, n_boot, level)
-    family = index["generator"].to_numpy()
-    parts = {}
-    for name in pd.unique(index["generator"]):
-        own = weights * (family == name)
-        against_real = weights * np.isin(family, [name, "real"])
-        ranked = against_real if mean.shape[1] == 2 else np.zeros_like(own)
-        parts[name] = _frame(_values(mean, labels, uncertain, own, ranked))
-    return pd.concat(parts, names=["generator", "metric"])
+    return frame(values_by_generator(samples, index, seed, n_boot, level), ["generator", "metric"])
 
 
 def medians(rows, by, columns, seed, n_boot=1000):
@@ -132,7 +156,7 @@ def medians(rows, by, columns, seed, n_boot=1000):
     """
     parts = {}
     for name, group in rows.groupby(by, sort=False):
-        weights = np.vstack([np.ones(len(group)), resamples(group, seed, n_boot)])
-        found = _frame({column: metrics.median(group[column], weights) for column in columns})
+        drawn = clustered(group, seed, n_boot)
+        found = frame({column: metrics.median(group[column], drawn) for column in columns})
         parts[name] = found.assign(n=len(group))
     return pd.concat(parts, names=[by, "metric"])

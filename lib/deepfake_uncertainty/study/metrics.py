@@ -1,8 +1,8 @@
 """Metrics of accuracy, calibration and failure prediction.
 
-Every metric takes optional `weights` (..., N) >= 0, how often each item counts, and returns one value (...) for each
-row of weights: a whole bootstrap is one call. scikit-learn and torchmetrics take one weight vector at best, hence our
-own code; the tests hold each metric against theirs.
+Every metric takes optional `weights`, (..., N) >= 0, how often each item counts, or `resampling.Resamples` of whole
+clusters, and returns one value (...) for each row: a whole bootstrap is one call. AURC wants whole numbers. scikit-learn
+and torchmetrics take one weight vector at best, hence our own code; the tests hold each metric against theirs.
 
 A metric that its data do not define is NaN, never an exception: an AUROC needs both classes, a failure AUROC both errors
 and correct items, and any metric needs some weight. NaN or infinite input raises InputError.
@@ -11,9 +11,10 @@ and correct items, and any metric needs some weight. NaN or infinite input raise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import digamma
 
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import resampling
+from deepfake_uncertainty.study.resampling import resamples
 
 BINS = 15  # equal-width confidence bins of the calibration error
 
@@ -35,13 +36,6 @@ def finite(name, values, ndim=1):
         count = int((~np.isfinite(values)).sum())
         raise InputError(f"{name} holds {count} NaN or infinite values: find the video they come from")
     return values
-
-
-def _weights(weights, count):
-    weights = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
-    if weights.shape[-1:] != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError(f"weights have shape {weights.shape}: give (..., {count}) values >= 0")
-    return weights
 
 
 def _ratio(numerator, denominator):
@@ -70,19 +64,52 @@ def errors(probabilities, labels):
 def mean(values, weights=None):
     """Return the weighted mean (...) of values (N,)."""
     values = finite("values", values)
-    weights = _weights(weights, len(values))
-    return _ratio(weights @ values, weights.sum(-1))
+    drawn = resamples(weights, len(values))
+    return _ratio(drawn.sum(values), drawn.sum(np.ones(len(values))))
 
 
 def median(values, weights=None):
     """Return the median (...) of values (N,), an item of weight w counting as w copies."""
     values = finite("values", values)
     order = np.argsort(values, kind="stable")
-    reached = np.cumsum(_weights(weights, len(values))[..., order], -1)
-    half = reached[..., -1:] / 2
-    # The lower and the upper middle copy: for an odd count they are one.
-    lower, upper = (reached < half).sum(-1), np.minimum((reached <= half).sum(-1), len(values) - 1)
-    return np.where(half[..., 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
+
+    def of(weights):
+        reached = np.cumsum(weights[:, order], 1)
+        half = reached[:, -1:] / 2
+        # The lower and the upper middle copy: for an odd count they are one.
+        lower, upper = (reached < half).sum(1), np.minimum((reached <= half).sum(1), len(values) - 1)
+        return np.where(half[:, 0] > 0, (values[order][lower] + values[order][upper]) / 2, np.nan)
+
+    return resampling.in_blocks(resamples(weights, len(values)), of)
+
+
+def _ranks(values):
+    """Return the function from weights (b, N) to the ranks (b, N) of values (N,) counted so often, ties at their mean rank."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+
+    def of(weights):
+        mass = np.add.reduceat(weights[:, order], starts, 1)
+        return (np.cumsum(mass, 1) - mass / 2)[:, group]
+
+    return of
+
+
+def spearman(one, other, weights=None):
+    """Return the rank correlation (...) in [-1, 1] of two scores (N,), ties at their mean rank; NaN where one is constant."""
+    one, other = finite("one", one), finite("other", other)
+    _same_length(one, other)
+    ranks = _ranks(one), _ranks(other)
+
+    def of(weights):
+        total = weights.sum(1, keepdims=True)
+        a, b = (found - _ratio((weights * found).sum(1, keepdims=True), total) for found in (rank(weights) for rank in ranks))
+        norm = np.sqrt((weights * a**2).sum(1) * (weights * b**2).sum(1))
+        # Rounding leaves a trace of the mean in a constant score: it is no spread.
+        return np.clip(_ratio((weights * a * b).sum(1), np.where(norm > 1e-9 * total[:, 0], norm, 0)), -1, 1)
+
+    return resampling.in_blocks(resamples(weights, len(one)), of)
 
 
 def accuracy(probabilities, labels, weights=None):
@@ -106,20 +133,13 @@ def brier(probabilities, labels, weights=None):
 def ece(probabilities, labels, weights=None, bins=BINS):
     """Return the expected calibration error in [0, 1] of the top label, equal-width bins (Guo et al., 1706.04599)."""
     probabilities, labels = _checked(probabilities, labels)
-    weights = _weights(weights, len(labels))
+    drawn = resamples(weights, len(labels))
     confidence = probabilities.max(1)
     gap = confidence - (probabilities.argmax(1) == labels)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    member = place[:, None] == np.arange(bins)
-    return _ratio(np.abs(weights @ (member * gap[:, None])).sum(-1), weights.sum(-1))
-
-
-def _tie_groups(score, weights, error):
-    """Return weight and error weight (..., G) of the groups of equal score, the most certain (lowest score) first."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    ordered = weights[..., order]
-    return np.add.reduceat(ordered, starts, -1), np.add.reduceat(ordered * error[order], starts, -1)
+    clusters = drawn.counts.shape[-1]
+    gaps = np.bincount(drawn.cluster * bins + place, gap, clusters * bins).reshape(clusters, bins)
+    return _ratio(np.abs(drawn.counts @ gaps).sum(-1), drawn.sum(np.ones(len(labels))))
 
 
 def auroc(score, positive, weights=None):
@@ -131,10 +151,8 @@ def auroc(score, positive, weights=None):
     _same_length(score, positive)
     if not np.isin(positive, (0, 1)).all():
         raise InputError("positive must be 0 or 1 for each item: threshold a graded error first")
-    total, hits = _tie_groups(score, _weights(weights, len(score)), positive)
-    misses = total - hits
-    below = np.cumsum(misses, -1) - misses
-    return _ratio((hits * (below + misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
+    drawn, negative = resamples(weights, len(score)), 1 - positive
+    return _ratio(resampling.pairs(drawn, score, positive, negative), drawn.sum(positive) * drawn.sum(negative))
 
 
 def class_auroc(probabilities, labels, weights=None):
@@ -152,9 +170,9 @@ def failure_auroc(score, error, weights=None):
     return auroc(score, error, weights)
 
 
-def _same_length(score, error):
-    if len(score) != len(error):
-        raise InputError(f"{len(score)} scores but {len(error)} errors: give one of each an item")
+def _same_length(score, other):
+    if len(score) != len(other):
+        raise InputError(f"{len(score)} scores but {len(other)} errors or values: give one of each an item")
 
 
 def risk_coverage(score, error):
@@ -172,23 +190,15 @@ def risk_coverage(score, error):
     return RiskCoverage(kept / len(score), expected / kept, expected / len(score))
 
 
-def _before(total, wrong):
-    return np.cumsum(total, -1) - total, np.cumsum(wrong, -1) - wrong, _ratio(wrong, total)
-
-
 def aurc(score, error, weights=None):
     """Return the area under the risk-coverage curve: mean selective risk over coverages 1/N..1 (1705.08500).
 
-    An item of weight w is w tied copies; ties are taken in expectation, in closed form through harmonic numbers.
+    An item of weight w is w tied copies, so weights must be whole; ties are taken in expectation.
     """
     score, error = finite("score", score), finite("error", error)
     _same_length(score, error)
-    total, wrong = _tie_groups(score, _weights(weights, len(score)), error)
-    items, failed, rate = _before(total, wrong)
-    # sum over j = 1..m of (failed + j rate) / (items + j) = m rate + (failed - rate items) (H(items + m) - H(items))
-    harmonic = digamma(items + total + 1) - digamma(items + 1)
-    area = np.where(total > 0, wrong + (failed - np.nan_to_num(rate) * items) * harmonic, 0).sum(-1)
-    return _ratio(area, total.sum(-1))
+    drawn = resamples(weights, len(score))
+    return _ratio(resampling.selective_risks(drawn, score, error), drawn.sum(np.ones(len(score))))
 
 
 def augrc(score, error, weights=None):
@@ -198,6 +208,5 @@ def augrc(score, error, weights=None):
     """
     score, error = finite("score", score), finite("error", error)
     _same_length(score, error)
-    total, wrong = _tie_groups(score, _weights(weights, len(score)), error)
-    _, failed, _ = _before(total, wrong)
-    return _ratio((total * (failed + wrong / 2)).sum(-1), total.sum(-1) ** 2)
+    drawn, every = resamples(weights, len(score)), np.ones(len(score))
+    return _ratio(resampling.pairs(drawn, score, every, error), drawn.sum(every) ** 2)

@@ -81,13 +81,13 @@ def table(found, seed, n_boot=1000):
         if part["generator"].eq("real").nunique() < 2:
             raise InputError(f"the {name} split has only one class: probes need real and fake videos")
     test, rows = parts["test"], {}
-    weights = np.vstack([np.ones(len(test)), evaluate.resamples(test, seed, n_boot)])
+    drawn = evaluate.clustered(test, seed, n_boot)
     fake = test["generator"].ne("real").to_numpy()
     for probe, columns in (PROBES | {EVERY: sum(PROBES.values(), [])}).items():
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
         model.fit(parts["train"][columns], parts["train"]["generator"].ne("real"))
         score = model.predict_proba(test[columns])[:, 1]
         for name in ("all", *pd.unique(test.loc[fake, "generator"])):
-            counted = weights if name == "all" else weights * test["generator"].isin([name, "real"]).to_numpy()
-            rows[probe, name] = evaluate.interval(metrics.auroc(score, fake, counted))
+            own = test["generator"].isin([name, "real"]).to_numpy() | (name == "all")
+            rows[probe, name] = evaluate.interval(metrics.auroc(score[own], fake[own], drawn.of(own)))
     return pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis(["probe", "generator"])

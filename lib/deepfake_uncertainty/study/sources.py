@@ -26,9 +26,10 @@ def confusion(samples, classes, seed, n_boot=1000):
     """
     probabilities, index = evaluate.by_video(*samples)
     decided, label = probabilities.mean(0).argmax(1), index["label"].to_numpy()
-    weights = np.vstack([np.ones(len(index)), evaluate.resamples(index, seed, n_boot)])
-    count = np.zeros((len(weights), len(classes), len(classes)))
-    np.add.at(count, (slice(None), label, decided), weights)
+    drawn, cells = evaluate.clustered(index, seed, n_boot), (len(classes), len(classes))
+    by_cluster = np.zeros((drawn.counts.shape[1], *cells))
+    np.add.at(by_cluster, (drawn.cluster, label, decided), 1)
+    count = np.tensordot(drawn.counts, by_cluster, 1)
     with np.errstate(invalid="ignore"):
         shares = count / count.sum(2, keepdims=True)
     recall = np.einsum("bcc->bc", shares)

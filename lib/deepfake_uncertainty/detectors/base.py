@@ -47,15 +47,16 @@ class Classifier(nn.Module):
     """A network in two parts: `features` (N, C, H, W) in [0, 1] -> (N, D), and a dropout head on them.
 
     Calling it gives logits (N, n_classes); class 0 is real. What does not depend on the head's dropout mask is `features`.
+    `stages` names its backbone's stages, as `named_modules` does, the deepest last.
     """
 
-    def __init__(self, features, n_features, n_classes, dropout):
+    def __init__(self, features, n_features, n_classes, dropout, stages=()):
         super().__init__()
         if n_classes < 2:
             raise InputError(f"a classifier of {n_classes} class(es): give 2 or more")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout rate {dropout}: give a probability in [0, 1)")
-        self.features = features
+        self.features, self.stages = features, tuple(stages)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, n_classes))
 
     def forward(self, x):

@@ -9,6 +9,7 @@ import functools
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -79,6 +80,19 @@ class Magnifier(nn.Module):
 
 def _double(maps):
     return functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def shapes(network, frames):
+    """Return the shapes float32 (F, 16, H / 2, W / 2) that a Magnifier sees in frames (F, H, W, 3) in [0, 1]."""
+    x = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # channels last, as the weights are
+    return network.shape(network.common(2 * x - 1))
+
+
+@torch.no_grad()
+def changes(network, shapes, factor):
+    """Return the magnified changes float32 (F, 16, h, w) of shapes (F, 16, h, w) since the first; linear in factor >= 0."""
+    return network.magnified_change(shapes[:1], shapes, factor).numpy()
 
 
 def ship(network, card):

@@ -145,8 +145,9 @@ def band_pass(phase, band, fps):
 def magnify(frames, factor, rates=None, fps=None, width=SMOOTHING, scales=SCALES, orientations=ORIENTATIONS):
     """Return grey frames float32 (F, H, W) whose motion since the first frame is 1 + factor times as large.
 
-    rates (low, high) in Hz, at fps frames/s, magnifies only what moves so fast; width is that of `smooth` in px. Raises
-    InputError as `decompose` and `band_pass` do (Wadhwa et al. 2013).
+    rates (low, high) in Hz, at fps frames/s, magnifies only what moves so fast; width is that of `smooth` in px. What is
+    coarser than the coarsest band stays, and a pattern as wide as a band grows by some 10 % less: the phase turns, its
+    envelope does not move. Raises InputError as `decompose` and `band_pass` do (Wadhwa et al. 2013).
     """
     pyramid, moved = decompose(frames, scales, orientations), []
     for band in pyramid.bands:
@@ -158,16 +159,61 @@ def magnify(frames, factor, rates=None, fps=None, width=SMOOTHING, scales=SCALES
 
 
 def without_affine(phase, amplitude):
-    """Return phases (..., h, w) less their best affine map, weighted by the squares of amplitude (..., h, w).
+    """Return phases (F, ..., h, w) less their best affine map, weighted by the squares of amplitude (..., h, w).
 
     Within a band, the phase follows the shift: what is left is no shift, turn or growth of the whole picture.
     """
     height, width = phase.shape[-2:]
     y, x = np.meshgrid(np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32), indexing="ij")
     maps = np.stack([np.ones_like(x), x, y]).reshape(3, -1)
-    weight = (np.abs(amplitude) ** 2 + np.float32(LEAST**2)).reshape(*phase.shape[:-2], -1)
+    weight = (np.abs(amplitude) ** 2 + np.float32(LEAST**2)).reshape(*phase.shape[1:-2], -1)
     weight = weight / weight.mean(-1, keepdims=True)
-    normal = np.einsum("ip,...p,jp->...ij", maps, weight, maps, optimize=True)
-    right = np.einsum("ip,...p->...i", maps, weight * phase.reshape(weight.shape), optimize=True)
-    found = np.linalg.solve(normal + 1e-6 * np.eye(3, dtype=np.float32) * height * width, right[..., None])[..., 0]
+    normal = np.einsum("ip,...p,jp->...ij", maps, weight, maps, optimize=True) / maps.shape[1]
+    # The inverse times the weighted maps is one matrix for all frames, as the weights are.
+    fit = np.linalg.solve(normal + np.float32(LEAST) * np.eye(3, dtype=np.float32), weight[..., None, :] * maps) / maps.shape[1]
+    found = np.einsum("...ip,f...p->f...i", fit, phase.reshape(len(phase), *weight.shape), optimize=True)
     return phase - (found @ maps).reshape(phase.shape)
+
+
+def rate_spectrum(signals):
+    """Return the RMS float32 (3, ...) of signals (F, ...) by rate: up to 1/8, 1/8 to 1/4 and 1/4 to 1/2 cycle a frame.
+
+    A linear trend is taken out first, and a Hann window keeps the three apart. Raises InputError for fewer than 8 frames.
+    """
+    count = len(signals)
+    if count < 8:
+        raise InputError(f"{count} frames: three octaves of rates need 8 or more")
+    window, time = dsp.windows.hann(count, sym=False), np.arange(count) - (count - 1) / 2
+    trend = np.full((count, count), 1 / count) + np.outer(time, time) / (time @ time)
+    prepared = np.tensordot(np.float32(window[:, None] * (np.eye(count) - trend)), np.float32(signals), axes=1)
+    power = np.abs(fft.rfft(prepared, axis=0)) ** 2
+    power[1 : (count + 1) // 2] *= 2  # the negative rates; zero and the highest have none
+    rate = fft.rfftfreq(count)
+    parts = [(rate > low) & (rate <= high) for low, high in ((0, 1 / 8), (1 / 8, 1 / 4), (1 / 4, 1 / 2))]
+    return np.sqrt(np.stack([power[part].sum(0) for part in parts]) / (count * (window**2).sum())).astype(np.float32)
+
+
+def cell_rms(values, weight, cells):
+    """Return the RMS (..., cells, cells) of values (..., h, w) over square cells, weighted by `weight` (..., h, w) >= 0."""
+
+    def means(maps):
+        height, width = (side // cells for side in maps.shape[-2:])
+        return maps.reshape(*maps.shape[:-2], cells, height, cells, width).mean(axis=(-3, -1))
+
+    if values.shape[-2] % cells or values.shape[-1] % cells:
+        raise InputError(f"maps of shape {values.shape[-2:]} cannot be cut into {cells} x {cells} cells: give a divisor")
+    return np.sqrt(means(values**2 * weight) / (means(weight) + np.float32(LEAST**2)))
+
+
+def phase_spectrum(frames, cells=16, scales=SCALES, orientations=ORIENTATIONS):
+    """Return the RMS motion float32 (3 S K, cells, cells), radians of phase, of grey frames (F, H, W), F >= 8.
+
+    Scales S, fine to coarse; in each three octaves of rates, slow to fast; in each K orientations. What the whole picture
+    does, an affine motion, is taken out. Raises InputError as `decompose` and `rate_spectrum` do.
+    """
+    found = []
+    for band in decompose(frames, scales, orientations).bands:
+        amplitude = np.abs(band).mean(axis=0)
+        phase = smooth(without_affine(phases(band), amplitude), amplitude)
+        found.append(cell_rms(rate_spectrum(phase), amplitude**2, cells))
+    return np.concatenate([part.reshape(-1, cells, cells) for part in found])

@@ -108,7 +108,7 @@ def _scene(rng, bank, factor):
     return np.clip(frames, 0, 1), moves[:2]
 
 
-def draw(rng, count=BATCH, noise=0.01, held_out=False):
+def draw(rng, count, noise=0.01, held_out=False):
     """Return `count` Pairs drawn by the generator `rng`, from the pictures for training or from further ones.
 
     `noise` is the greatest standard deviation of the camera noise on reference and moved frames, in [0, 1].
@@ -138,8 +138,8 @@ def teach(seed=0, steps=STEPS):
     """Train a Magnifier on synthetic motion and return (network, card)."""
     torch.manual_seed(seed)
     network = Magnifier()
-    before = float(np.mean([_loss(network, draw(rng), rng).item() for rng in map(np.random.default_rng, range(4))]))
-    seconds, loss = learned.descend(network, lambda rng: _loss(network, draw(rng), rng), steps, seed)
+    before = float(np.mean([_loss(network, draw(rng, BATCH), rng).item() for rng in map(np.random.default_rng, range(4))]))
+    seconds, loss = learned.descend(network, lambda rng: _loss(network, draw(rng, BATCH), rng), steps, seed)
     return network, dict(people=PEOPLE, noises=NOISES, world=WORLD, steps=steps, batch=BATCH, size=SIZE, seed=seed,
                          factors=list(FACTORS), most_moved_px=MOST_MOVED, most_magnified_px=MOST_MAGNIFIED,
                          seconds=round(seconds), loss=round(loss, 5), loss_before=round(before, 5))  # fmt: skip

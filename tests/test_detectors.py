@@ -91,8 +91,7 @@ def test_every_detector_can_overfit_eight_inputs(name):
     torch.manual_seed(0)
     spec = registry.get(name)
     network = spec.build(2, 0.0)
-    size = (1, 64, spec.window) if name.startswith("fake") else (3, 64, 64)
-    x, y = torch.rand(8, *size), torch.arange(8) % 2
+    x, y = torch.rand(8, *spec.inputs(track(160), 1)[0].shape[1:]), torch.arange(8) % 2
     optimiser = torch.optim.AdamW(network.parameters(), lr=spec.recipe.lr)
     for _ in range(25):
         optimiser.zero_grad()

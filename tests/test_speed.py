@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from benchmarks import pulse, runner
+from benchmarks import motion, pulse, runner
 
 
 def busy(seconds):
@@ -38,3 +38,10 @@ def test_rows_say_who_is_faster_and_whether_the_bar_holds(tmp_path, capsys):
 def test_the_plain_reading_of_ppg_maps_gives_our_maps():
     crops, landmarks = pulse.clip(64)
     assert np.allclose(pulse.ours(crops, landmarks), pulse.peer(crops, landmarks), atol=1e-3)
+
+
+def test_a_loop_over_pyrtools_gives_our_phases():
+    # Smooth frames: where the amplitude is next to nothing, the last digits decide on which side of pi a step falls.
+    frames = np.cumsum(np.random.default_rng(0).normal(0, 0.02, (6, 32, 32)), axis=0) + np.random.default_rng(1).random((32, 32))
+    for mine, theirs in zip(motion.ours(frames), motion.peer(frames), strict=True):
+        assert np.mean(np.abs(mine - theirs) < 1e-3) > 0.999

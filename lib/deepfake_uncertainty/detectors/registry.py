@@ -2,13 +2,15 @@
 
 from functools import partial
 
-from deepfake_uncertainty.detectors import blind, fakecatcher
+from deepfake_uncertainty.detectors import blind, fakecatcher, motion
 from deepfake_uncertainty.detectors.base import DetectorSpec, Recipe
 from deepfake_uncertainty.errors import InputError
 
 # Convolutions over pictures are 1.6 times as fast by two threads.
 BLIND = Recipe(epochs=8, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=2, samples_a_video=8, flip=True, threads=2)
 PPG = Recipe(epochs=20, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=5, samples_a_video=8)
+MOTION = Recipe(epochs=15, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=5, samples_a_video=8)
+DEEP = partial(motion.network, channels=motion.DEEP_CHANNELS)
 
 DETECTORS = {
     spec.name: spec
@@ -18,6 +20,8 @@ DETECTORS = {
         DetectorSpec(
             "fakecatcher128", "FakeCatcher, 128 frames", fakecatcher.network, partial(fakecatcher.maps, window=128), 128, PPG
         ),
+        DetectorSpec("motion_phase", "Motion, phase", motion.network, motion.phase_maps, motion.WINDOW, MOTION),
+        DetectorSpec("motion_deep", "Motion, deep", DEEP, motion.deep_maps, motion.WINDOW, MOTION),
     )
 }
 

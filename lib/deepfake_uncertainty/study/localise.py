@@ -1,5 +1,6 @@
 """Where is the uncertainty? Pixel maps of the test videos against the true masks, and whether they tell the generator."""
 
+import dataclasses
 from typing import NamedTuple
 
 import cv2
@@ -20,7 +21,6 @@ from deepfake_uncertainty.uncertainty.sampling import device_of
 KEY = [*leakage.KEY, "identity"]
 BATCH = 32
 CENTRE = 1 / 4  # standard deviation of the centre control, in sides of the crop
-GRID = 16  # cells a side in which patterns are compared: single pixels move with the face
 
 
 class Frames(NamedTuple):
@@ -76,15 +76,16 @@ def _batched(function, x, device):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def uncertainty_maps(fitted, x, T, copies, chosen=("total", "epistemic")):
+def uncertainty_maps(fitted, x, T, copies, chosen=("total", "epistemic"), seed=None):
     """Return {measure: maps float32 (N, H, W) >= 0} of a `predict.Fitted` for inputs x: SmoothGrad of each measure.
 
-    T fixed draws, `copies` noisy copies; the length of the gradient over the channels.
+    T fixed draws and `copies` noisy copies from `seed` (default: the model's); the length of the gradient over the channels.
     """
-    outputs = maps.uncertainty(maps.draws(fitted, T), chosen)
+    seed = fitted.seed if seed is None else seed
+    outputs = maps.uncertainty(maps.draws(fitted, T, seed), chosen)
 
     def function(batch):
-        return {name: maps.magnitude(value) for name, value in maps.smoothed(outputs, batch, copies).items()}
+        return {name: maps.magnitude(value) for name, value in maps.smoothed(outputs, batch, copies, seed=seed).items()}
 
     with threads(fitted.recipe.threads):
         return _batched(function, x, device_of(fitted.model))
@@ -171,3 +172,29 @@ def likeness(one, other):
 def _unit(values):
     width = np.ptp(values)
     return (values - values.min()) / width if width > 0 else np.zeros_like(values)
+
+
+def sanity(fitted, data, T, copies, shares, seed, n_boot=1000, measure="total"):
+    """Return how much of a map of `measure` is left when the last `share` of the parameters is shuffled (Adebayo et al. 2018).
+
+    Rows (share, metric), metric 'rank' (Spearman's correlation with the trained network's map; a constant map ranks nothing
+    and counts as 0) or 'ssim'; columns value, low, high (95 percent, bootstrap over identities), n videos. Share 0 is the
+    trained network again, with other draws and other noise: as alike as two maps of one network can be.
+    """
+    trained = uncertainty_maps(fitted, data.x, T, copies, (measure,))[measure]
+    weights = np.vstack([np.ones(len(data.rows)), evaluate.resamples(data.rows, seed, n_boot)])
+    count, rows = data.rows[KEY].drop_duplicates().shape[0], {}
+    for share in shares:
+        model = dataclasses.replace(fitted, model=maps.randomised(fitted.model, share, seed))
+        other = uncertainty_maps(model, data.x, T, copies, (measure,), seed=seed + 1)[measure]
+        for metric, values in zip(("rank", "ssim"), likeness(trained, other), strict=True):
+            rows[share, metric] = [*evaluate.interval(metrics.mean(np.nan_to_num(values), weights)), count]
+    table = pd.DataFrame(rows, index=["value", "low", "high", "n"]).T.rename_axis(["share", "metric"])
+    return table.astype({"n": int})
+
+
+def subset(data, people):
+    """Return `Frames` of the first `people` identities of each data set."""
+    groups = data.rows.groupby("dataset", sort=False)["identity"]
+    use = (groups.transform(lambda names: pd.factorize(names)[0]) < people).to_numpy()
+    return Frames(data.x[use], data.painted[use], data.rows[use].reset_index(drop=True))

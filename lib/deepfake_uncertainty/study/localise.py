@@ -20,6 +20,7 @@ from deepfake_uncertainty.uncertainty.sampling import device_of
 
 KEY = [*leakage.KEY, "identity"]
 BATCH = 32
+DESTROYED = 0.2  # rank correlation below which a map counts as destroyed: 4 % of the ranks' variance is left
 CENTRE = 1 / 4  # standard deviation of the centre control, in sides of the crop
 
 

@@ -69,8 +69,8 @@ def draws(fitted, T, seed=None):
 
 def measures(logits):
     """Return {total, aleatoric, epistemic} (N,) in nats, differentiable, of logits (T, N, C); as `uncertainty.measures`."""
-    # In logarithms: a probability that float32 rounds to 0 or 1 would have no gradient.
-    log_p = logits.log_softmax(-1)
+    # In logarithms and doubles: a probability that is rounded to 0 or 1 would have no gradient.
+    log_p = logits.double().log_softmax(-1)
     log_mean = log_p.logsumexp(0) - math.log(len(logits))
     total = -(log_mean.exp() * log_mean).sum(-1)
     aleatoric = -(log_p.exp() * log_p).sum(-1).mean(0)

@@ -8,8 +8,8 @@ from torch import nn
 
 from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import maps
 from deepfake_uncertainty.study.predict import Fitted
+from deepfake_uncertainty.uncertainty import maps
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
 from deepfake_uncertainty.uncertainty.measures import measures
 

@@ -15,7 +15,8 @@ from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
-from deepfake_uncertainty.study import evaluate, maps, masks, metrics
+from deepfake_uncertainty.study import evaluate, masks, metrics
+from deepfake_uncertainty.uncertainty import maps
 from deepfake_uncertainty.uncertainty.sampling import device_of
 
 KEY = [*leakage.KEY, "identity"]
@@ -118,6 +119,19 @@ def _edges(grey):
     return np.hypot(*(cv2.Sobel(grey.astype(np.float32), -1, dx, dy) for dx, dy in ((1, 0), (0, 1))))
 
 
+def relative(values, rows):
+    """Return maps (N, H, W) divided by the mean map of the real videos: what is the same in every face is taken out.
+
+    The strides of a network leave a grid in its gradients, whatever it has learnt and sees. Pixels that are 0 in all of
+    these stay 0. Raises InputError without real videos.
+    """
+    real = rows["generator"].eq("real").to_numpy()
+    if not real.any():
+        raise InputError("relative maps need the real videos: keep them in the index")
+    common = values[real].mean(0)
+    return np.divide(values, common, out=np.zeros_like(values), where=common > 0)
+
+
 def scores(found, data):
     """Return a frame, one row a (fake video, map): its key, map, auroc, hit and area, the mean over its frames.
 
@@ -179,8 +193,8 @@ def sanity(fitted, data, T, copies, shares, seed, n_boot=1000, measure="total"):
     """Return how much of a map of `measure` is left when the last `share` of the parameters is shuffled (Adebayo et al. 2018).
 
     Rows (share, metric), metric 'rank' (Spearman's correlation with the trained network's map; a constant map ranks nothing
-    and counts as 0) or 'ssim'; columns value, low, high (95 percent, bootstrap over identities), n videos. Share 0 is the
-    trained network again, with other draws and other noise: as alike as two maps of one network can be.
+    and counts as 0), 'ssim', or 'relative' (the rank correlation of the two `relative` maps); columns value,
+    low, high (95 percent, bootstrap over identities), n videos. Share 0 is the trained network again, with other draws and other noise: as alike as two maps of one network can be.
     """
     trained = uncertainty_maps(fitted, data.x, T, copies, (measure,))[measure]
     weights = np.vstack([np.ones(len(data.rows)), evaluate.resamples(data.rows, seed, n_boot)])
@@ -188,7 +202,9 @@ def sanity(fitted, data, T, copies, shares, seed, n_boot=1000, measure="total"):
     for share in shares:
         model = dataclasses.replace(fitted, model=maps.randomised(fitted.model, share, seed))
         other = uncertainty_maps(model, data.x, T, copies, (measure,), seed=seed + 1)[measure]
-        for metric, values in zip(("rank", "ssim"), likeness(trained, other), strict=True):
+        own = dict(zip(("rank", "ssim"), likeness(trained, other), strict=True))
+        own["relative"], _ = likeness(relative(trained, data.rows), relative(other, data.rows))
+        for metric, values in own.items():
             rows[share, metric] = [*evaluate.interval(metrics.mean(np.nan_to_num(values), weights)), count]
     table = pd.DataFrame(rows, index=["value", "low", "high", "n"]).T.rename_axis(["share", "metric"])
     return table.astype({"n": int})

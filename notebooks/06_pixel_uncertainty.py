@@ -155,7 +155,8 @@ for metric, style in (("rank", "-o"), ("ssim", "--s"), ("relative", ":^")):
     bars = np.maximum(0, [part["value"] - part["low"], part["high"] - part["value"]])
     label = {"rank": "rank correlation", "ssim": "SSIM", "relative": "rank correlation, relative"}[metric]
     ax.errorbar(part.index, part["value"], bars, fmt=style, markersize=4, capsize=2,
-                color={"rank": "k", "ssim": "0.6", "relative": "0.3"}[metric], label=f"{label} (n = {part['n'].iloc[0]} videos)")  # fmt: skip
+                color={"rank": "k", "ssim": "0.6", "relative": "0.3"}[metric],
+                label=f"{label} (n = {part['n'].iloc[0]} videos)")  # fmt: skip
 ax.set(xlabel="share of parameters shuffled, last first", ylabel="likeness to the trained map", ylim=(-0.2, 1.5))
 ax.set_yticks(np.arange(0, 1.1, 0.25))
 ax.legend(loc="upper right")

@@ -194,7 +194,8 @@ def sanity(fitted, data, T, copies, shares, seed, n_boot=1000, measure="total"):
 
     Rows (share, metric), metric 'rank' (Spearman's correlation with the trained network's map; a constant map ranks nothing
     and counts as 0), 'ssim', or 'relative' (the rank correlation of the two `relative` maps); columns value,
-    low, high (95 percent, bootstrap over identities), n videos. Share 0 is the trained network again, with other draws and other noise: as alike as two maps of one network can be.
+    low, high (95 percent, bootstrap over identities), n videos. Share 0 is the trained network again, with other draws and
+    other noise: as alike as two maps of one network can be.
     """
     trained = uncertainty_maps(fitted, data.x, T, copies, (measure,))[measure]
     weights = np.vstack([np.ones(len(data.rows)), evaluate.resamples(data.rows, seed, n_boot)])

@@ -48,13 +48,17 @@ def environment():
     }
 
 
-def save(figure, name, numbers, profile, seed):
-    """Write figures/`name`.png, .pdf and .json (`numbers`: dicts, lists, arrays, frames, nested); return its path."""
+def save(figure, name, numbers, profile, seed, answer=None):
+    """Write figures/`name`.png, .pdf and .json (`numbers`: dicts, lists, arrays, frames, nested); return its path.
+
+    `answer` is the notebook's answer in one sentence, made from the numbers; one figure of a notebook carries it.
+    """
     # Times are the only part of these formats that changes from run to run.
     for suffix, stamps in ((".png", {}), (".pdf", {"CreationDate": None})):
         with files.whole(paths.FIGURES / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, metadata=stamps)
     sidecar = {"name": name, "profile": profile, "seed": seed, "numbers": plain(numbers), **environment()}
+    sidecar |= {} if answer is None else {"answer": " ".join(answer.split())}
     files.write_json(paths.FIGURES / f"{name}.json", sidecar)
     return paths.FIGURES / f"{name}.json"
 
@@ -65,6 +69,18 @@ def load(name):
     if not path.is_file():
         raise InputError(f"no result figures/{name}.json: run ./run_all.sh to make it")
     return json.loads(path.read_text())
+
+
+def answer(stem):
+    """Return (figure, sentence): the answer of notebook `stem` and the figure that carries it.
+
+    Without an answer they are its first figure and None; without a figure, None and None.
+    """
+    names = sorted(path.stem for path in paths.FIGURES.glob(f"{stem[:2]}_*.json"))
+    told = [name for name in names if "answer" in load(name)]
+    if len(told) > 1:
+        raise InputError(f"figures {', '.join(told)} all carry an answer: give `answer` to one results.save of a notebook")
+    return (told[0], load(told[0])["answer"]) if told else (names[0] if names else None, None)
 
 
 def frame(name, part, keys):

@@ -13,7 +13,8 @@ OPERATORS = {
     "ne": "≠", "neq": "≠", "approx": "≈", "sim": "∼", "propto": "∝", "in": "∈", "to": "→", "dots": "…", "ldots": "…",
     "cdots": "⋯", "infty": "∞", "pm": "±", "parallel": "∥", "|": "∥", "{": "{", "}": "}", "%": "%", "_": "_", "lVert": "∥",
     "rVert": "∥", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "forall": "∀", "exists": "∃", "circ": "∘",
-    "star": "⋆", "subset": "⊂", "cup": "∪", "cap": "∩", "setminus": "∖", "ll": "≪", "gg": "≫", "vert": "|", "odot": "⊙", "equiv": "≡",
+    "star": "⋆", "subset": "⊂", "cup": "∪", "cap": "∩", "setminus": "∖", "ll": "≪", "gg": "≫", "vert": "|", "odot": "⊙",
+    "equiv": "≡",
     "quad": "\u2003", "qquad": "\u2003\u2003", ",": "\u2009", ";": "\u2005", ":": "\u2005", "!": "", " ": " ", "land": "∧",
 }  # fmt: skip
 FUNCTIONS = "log exp max min arg sup inf Pr sin cos tan det ln lim argmax argmin".split()
@@ -47,6 +48,13 @@ class _Tokens:
         self.place += 1
         return token
 
+    def digit(self):
+        """Return the first digit of the next token, and leave what follows it."""
+        span = self.spans[self.place]
+        rest = list(TOKEN.finditer(self.tex, span.start() + 1, span.end()))
+        self.spans[self.place : self.place + 1] = rest
+        return span.group()[0]
+
     def raw(self):
         """Return the text of the next {group} as it stands, spaces kept."""
         if self.next() != "{":
@@ -74,13 +82,20 @@ def _scripted(tokens):
     base, parts = _atom(tokens), {}
     while tokens.peek() in ("_", "^", "'"):
         mark = tokens.next()
-        parts["^" if mark == "'" else mark] = "<mo>′</mo>" if mark == "'" else _atom(tokens)
+        parts["^" if mark == "'" else mark] = "<mo>′</mo>" if mark == "'" else _one(tokens)
     if not parts:
         return base
     below = any(f">{name}<" in base for name in LIMITS) or "<munder" in base or "<mover" in base and "⏞" in base
     names = ("munder", "mover", "munderover") if below else ("msub", "msup", "msubsup")
     tag = names[2] if len(parts) == 2 else names[0] if "_" in parts else names[1]
     return f"<{tag}>{base}{parts.get('_', '')}{parts.get('^', '')}</{tag}>"
+
+
+def _one(tokens):
+    """Return what a script or a fraction takes: a group, a command, or one character, of 12 the 1 alone."""
+    if tokens.peek() and tokens.peek()[0].isdigit():
+        return f"<mn>{tokens.digit()}</mn>"
+    return _atom(tokens)
 
 
 def _atom(tokens):
@@ -93,7 +108,9 @@ def _atom(tokens):
         return f"<mn>{token}</mn>"
     if token.isalpha():
         return f"<mi>{token}</mi>"
-    return f"<mo>{escape({'-': '−', '*': '∗', '~': ' '}.get(token, token))}</mo>"
+    sign = escape({"-": "−", "*": "∗", "~": " "}.get(token, token))
+    # Brackets grow with what they hold by default in MathML, and by \\left only in TeX.
+    return f'<mo stretchy="false">{sign}</mo>' if token in "()[]|/" else f"<mo>{sign}</mo>"
 
 
 def _command(name, tokens):
@@ -102,20 +119,20 @@ def _command(name, tokens):
     if name in OPERATORS:
         return f"<mo>{escape(OPERATORS[name])}</mo>"
     if name in FUNCTIONS:
-        return f"<mi>{name}</mi>"
+        return f'<mo form="prefix" lspace="0.17em" rspace="0.17em" movablelimits="false">{name}</mo>'
     if name in ("text", "textrm", "mbox"):
         return f"<mtext>{escape(tokens.raw())}</mtext>"
     if name in STYLED:
         return f'<mi mathvariant="{STYLED[name]}">{escape(tokens.raw())}</mi>'
     if name in ("frac", "tfrac", "dfrac"):
-        return f"<mfrac>{_atom(tokens)}{_atom(tokens)}</mfrac>"
+        return f"<mfrac>{_one(tokens)}{_one(tokens)}</mfrac>"
     if name == "sqrt":
         return f"<msqrt>{_atom(tokens)}</msqrt>"
     if name in ACCENTS:
         return f'<mover accent="true">{_atom(tokens)}<mo>{ACCENTS[name]}</mo></mover>'
     if name in ("underbrace", "overbrace"):
         tag, brace = ("munder", "⏟") if name == "underbrace" else ("mover", "⏞")
-        return f"<{tag}>{_atom(tokens)}<mo>{brace}</mo></{tag}>"
+        return f'<{tag}>{_atom(tokens)}<mo stretchy="true">{brace}</mo></{tag}>'
     if name == "left":
         opened, inside = _fence(tokens), _row(tokens, r"\right")
         return f"<mrow>{opened}{inside}{_fence(tokens)}</mrow>"

@@ -49,6 +49,8 @@ def test_text_says_answer_rule_training_and_windows():
     assert lines[0] == "a.mp4: CANNOT TELL, P(fake) 0.55 over the clip; 3 frames by ResNet18, Bayesian network"
     assert lines[1].startswith("like the footage trained and calibrated on (p = ")
     assert lines[2].startswith("rule: at most 10 % of real and of fake videos named wrongly, thresholds from 4 real and 12 fake")
+    assert lines[2].endswith("; it never says 'fake': that takes 9 real videos at this rate")  # no finite threshold: 4 of 9
+    assert "never says" not in report(rule=decide.Rule(0.2, 0.9, 0.25, 4, 12)).text()
     assert lines[3] == "trained on 30 identities of SynthFF (real, A): no evidence about footage unlike it"
     assert lines[4] == "most suspicious: 1.0 s, P(fake) 0.90; with the mouth hidden 0.40"
     assert [line.split() for line in lines[6:]] == [["0.00", "0.20", "0.50", "0.12"], ["0.50", "0.55", "0.50", "0.12"],

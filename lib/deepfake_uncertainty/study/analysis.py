@@ -77,7 +77,7 @@ class Report:
             f"by {registry.get(self.detector).label}, {plotting.label(self.method)}",
             self.familiarity.text(),
             f"rule: at most {100 * rule.alpha:g} % of real and of fake videos named wrongly, thresholds from {rule.n_real} real "
-            f"and {rule.n_fake} fake videos like those trained on; in doubt it says 'cannot tell'",
+            f"and {rule.n_fake} fake videos like those trained on; in doubt it says 'cannot tell'" + self._too_few(),
             f"trained on {self.trained_on}: no evidence about footage unlike it",
             f"most suspicious: {worst.start:.1f} s, P(fake) {worst.p_fake:.2f}" + self._because(),
         ]
@@ -86,6 +86,13 @@ class Report:
         if self.seen:
             lines.insert(1, f"no fair trial: this video is of the {self.seen} split, which made the detector or its rule")
         return "\n".join([*lines, self._table()])
+
+    def _too_few(self):
+        """An infinite threshold fits every video: its class can never be ruled out, so the other is never named."""
+        least, rule = int(np.ceil(np.round(1 / self.rule.alpha - 1, 9))), self.rule
+        sides = ((rule.reals_below, decide.FAKE, decide.REAL), (rule.fakes_above, decide.REAL, decide.FAKE))
+        return "".join(f"; it never says '{name}': that takes {least} {other} videos at this rate"
+                       for limit, name, other in sides if np.isinf(limit))  # fmt: skip
 
     def _because(self):
         if self.region:

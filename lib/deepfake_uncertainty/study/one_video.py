@@ -134,7 +134,7 @@ def evidence(axes, report):
     hidden.barh(range(len(table)), table["p_fake"], color=plotting.color(report.detector), height=0.7)
     hidden.axvline(report.regions.loc[explain.WHOLE, "p_fake"], color="0.2", linestyle="--", linewidth=1)
     hidden.set_yticks(range(len(table)), table.index)
-    hidden.set(xlim=(0, 1), xlabel="P(fake), region hidden", title="dashed: nothing hidden", ylim=(len(table) - 0.4, -0.6))
+    hidden.set(xlim=(0, 1.02), xlabel="P(fake), region hidden", title="dashed: nothing hidden", ylim=(len(table) - 0.4, -0.6))
     return axes
 
 

@@ -9,7 +9,7 @@
 # would be a fault if it did.
 #
 # *Reads* the video `VIDEO`, by default a test clip of the embedded benchmark, and the cached trainings of the other notebooks.
-# *Writes* `figures/10_your_video`, `10_evidence`, `10_guard`. About a minute in quick and full.
+# *Writes* `figures/10_your_video`, `10_evidence`, `10_guard`. About two minutes.
 
 # %%
 import tempfile
@@ -82,7 +82,7 @@ table
 
 # %%
 for report in found.values():
-    print("\n".join(report.text().splitlines()[:6]).split("\n  start")[0] + "\n")
+    print(report.text().split("\n start")[0] + "\n")  # without its table of windows
 
 # %% [markdown]
 # ## The faces, and P(fake) over time

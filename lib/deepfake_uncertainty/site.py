@@ -16,7 +16,7 @@ STYLE = """
 body { max-width: 52rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #1b1b1b; }
 h1, h2, h3 { line-height: 1.2; } img { max-width: 100%; height: auto; } a { color: #005a9c; }
 pre { overflow-x: auto; font-size: 0.82rem; line-height: 1.35; } .highlight pre { background: #f5f5f2; padding: 0.6rem; }
-.output_subarea pre { margin: 0.4rem 0; border-left: 3px solid #ccc; padding-left: 0.7rem; }
+.output_subarea pre { white-space: pre-wrap; margin: 0.4rem 0; border-left: 3px solid #ccc; padding-left: 0.7rem; }
 .output_html { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.82rem; }
 th, td { padding: 0.15rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
 .prompt, .anchor-link { display: none; } math[display="block"] { margin: 0.8rem 0; overflow-x: auto; }
@@ -109,7 +109,8 @@ def question(found):
 def _first(found, pattern):
     text = "\n\n".join(cell.source for cell in found.cells if cell.cell_type == "markdown")
     match = re.search(pattern, text, flags=re.MULTILINE | re.DOTALL if "Question" in pattern else re.MULTILINE)
-    return match.group(1).strip() if match else ""
+    # Emphasis and code marks have no place in a title.
+    return re.sub(r"[*`]", "", match.group(1)).strip() if match else ""
 
 
 def _describe_figures(found):

@@ -121,7 +121,8 @@ def _command(name, tokens):
     if name in FUNCTIONS:
         return f'<mo form="prefix" lspace="0.17em" rspace="0.17em" movablelimits="false">{name}</mo>'
     if name in ("text", "textrm", "mbox"):
-        return f"<mtext>{escape(tokens.raw())}</mtext>"
+        # Plain spaces at the ends of a text are dropped by browsers.
+        return f"<mtext>{escape(tokens.raw()).replace(' ', chr(160))}</mtext>"
     if name in STYLED:
         return f'<mi mathvariant="{STYLED[name]}">{escape(tokens.raw())}</mi>'
     if name in ("frac", "tfrac", "dfrac"):

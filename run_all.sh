@@ -11,7 +11,7 @@ commands
   (none)   environment, benchmark, trainings, notebooks, figures; ends with a table
   test     ruff, pytest, notebook pairs in sync, nbval
   bench    speed against bars and peers on this machine, in figures/benchmarks.json (some minutes)
-  html     the executed notebooks as web pages in site/
+  html     the executed notebooks as web pages in site/, which need no network: open site/index.html
   clean    remove what a run computed (.cache, .snakemake, data/quick, data/full, site); keeps .venv, notebooks, figures
 
 options
@@ -124,9 +124,7 @@ tests() {
 }
 
 html() {
-  compgen -G 'notebooks/[0-9]*.ipynb' >/dev/null || fail "no executed notebook yet: run ./run_all.sh first"
-  python -m nbconvert --log-level WARN --to html --output-dir site notebooks/[0-9]*.ipynb
-  echo "pages in site/"
+  python -m deepfake_uncertainty.site
 }
 
 parse "$@"

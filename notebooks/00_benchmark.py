@@ -264,7 +264,11 @@ figure, ax = plt.subplots(figsize=(6, 4.6))
 sns.heatmap(shares, vmin=0, vmax=1, cmap="Blues", annot=True, fmt=".2f", annot_kws={"size": 6}, ax=ax,
             cbar_kws={"label": "share of the videos"})  # fmt: skip
 ax.set_yticklabels([f"{name} (n = {recalls.n[name]:.0f})" for name in classes])
-results.save(figure, "00_sources", {"shares": shares, "recalls": recalls}, PROFILE, SEED);
+balanced, (probe, family) = recalls.loc["balanced accuracy"], probed["value"].idxmax()
+answer = (f"A network tells the {len(classes)} sources of {index.groupby('dataset')['identity'].nunique().sum()} rendered people "
+          f"with a balanced accuracy of {balanced.value:.2f} [{balanced.low:.2f}, {balanced.high:.2f}], chance "
+          f"{balanced.chance:.2f}; the best simple probe, {probe} on {family}, has an AUROC of {probed['value'].max():.2f}.")
+results.save(figure, "00_sources", {"shares": shares, "recalls": recalls}, PROFILE, SEED, answer=answer);
 
 # %% [markdown]
 # ## Reading

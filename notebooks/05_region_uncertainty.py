@@ -178,7 +178,7 @@ results.save(figure, "05_correlation", both, PROFILE, SEED);
 # The sentences below take their numbers from the sidecars.
 
 # %%
-numbers = results.frame("05_regions", None, ["detector", "way", "score", "generator", "region"])
+numbers = results.frame("05_regions", None, ["detector", "way", "score", "generator", "region"], PROFILE)
 for (detector, way), part in numbers.xs("total", level="score").groupby(["detector", "way"], sort=False):
     mean = part.groupby("region", sort=False)["value"].mean()
     most, least = mean.idxmax(), mean.idxmin()
@@ -189,7 +189,7 @@ for (detector, way), part in numbers.xs("total", level="score").groupby(["detect
 # contradicted only if both lie below. The other measures and the centred correlation are shown, not chosen from.
 
 # %%
-found = results.frame("05_correlation", None, ["fill", "detector", "way", "score", "kind"])
+found = results.frame("05_correlation", None, ["fill", "detector", "way", "score", "kind"], PROFILE)
 for (fill, detector), part in found.xs(("total", "rank"), level=("score", "kind")).groupby(["fill", "detector"], sort=False):
     text = ", ".join(f"{way} {r.value:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for (_, _, way), r in part.iterrows())
     print(f"C6, {plotting.label(detector)}, {fill}: {text}: {regionstats.verdict(part)}")

@@ -191,7 +191,7 @@ results.save(figure, "06_patterns", told, PROFILE, SEED);
 # The sentences below take their numbers from the sidecars.
 
 # %%
-places = results.frame("06_localisation", None, ["map", "generator", "metric"]).xs("all", level="generator")
+places = results.frame("06_localisation", None, ["map", "generator", "metric"], PROFILE).xs("all", level="generator")
 for name in ("total", "epistemic", "relative"):
     area, gain = places.loc[(name, "auroc")], places.loc[(name, "gain")]
     found_it = "above chance" if area.low > 0.5 else "not above chance"
@@ -200,7 +200,7 @@ for name in ("total", "epistemic", "relative"):
           f"({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])")  # fmt: skip
 
 # %%
-sane = results.frame("06_sanity", None, ["metric", "share"])
+sane = results.frame("06_sanity", None, ["metric", "share"], PROFILE)
 for metric, which in {"rank": "map", "relative": "relative map"}.items():
     first, last = sane.loc[(metric, 0)], sane.loc[(metric, 1)]
     verdict = "destroyed" if last.high < localise.DESTROYED else "weakened" if last.high < first.low else "not destroyed"
@@ -213,7 +213,7 @@ for metric, which in {"rank": "map", "relative": "relative map"}.items():
 # C5 is supported only if the maps tell generators better than chance *and* better than the controls do.
 
 # %%
-told = results.frame("06_patterns", None, ["map"])
+told = results.frame("06_patterns", None, ["map"], PROFILE)
 best = told.loc[["edges", "shuffled"], "value"].max()
 for name in ("total", "epistemic"):
     row = told.loc[name]

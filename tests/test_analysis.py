@@ -6,27 +6,39 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_world
+import torch
 
 from deepfake_uncertainty.datasets import regions, video
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import analysis, decide
+from deepfake_uncertainty.study import analysis, decide, evaluate, explain, ood
+
+
+def familiarity(size):
+    """Compare a face of `size` px with those of 40 people, 30 to 49.5 px."""
+    return ood.compare(pd.DataFrame({"size": 30 + np.arange(40) / 2}, index=range(40)), {"size": size})
 
 
 def report(n=3, **changes):
     windows = pd.DataFrame({"start": np.arange(n) / 2, "p_fake": np.linspace(0.2, 0.9, n),
                             "total": np.full(n, 0.5), "epistemic": np.full(n, 0.125)})  # fmt: skip
     rule = decide.Rule(0.1, np.inf, 0.25, 4, 12)
+    measures = pd.DataFrame({"value": 0.5, "percentile": 75.0}, index=evaluate.SCORES[1:])
+    names = pd.Index(["nothing", "mouth"], name="hidden")
+    table = pd.DataFrame({"p_fake": [0.9, 0.4], "total": 0.5, "epistemic": 0.1}, index=names)
     fields = {"video": "a.mp4", "seconds": n / 2, "detector": "resnet18", "method": "bnn", "windows": windows, "p_fake": 0.55,
+              "spread": (0.5, 0.6), "measures": measures, "familiarity": familiarity(40.0), "regions": table,
               "decision": decide.CANNOT_TELL, "rule": rule, "trained_on": "30 identities of SynthFF (real, A)", "n_faces": 1,
               "worst": n - 1, "region": "mouth", "hidden_p_fake": 0.4, "mask": np.eye(16, dtype=bool),
-              "crop": np.full((16, 16, 3), 90, np.uint8)}  # fmt: skip
+              "crop": np.full((16, 16, 3), 90, np.uint8), "x": np.zeros((3, 8, 8)), "sensitive": np.zeros((8, 8))}  # fmt: skip
     return analysis.Report(**fields | changes)
 
 
 def test_json_is_valid_and_whole():
     found = report().as_json()
     again = json.loads(json.dumps(found, allow_nan=False))
-    assert again == found and "crop" not in found and "mask" not in found
+    assert again == found and not {"crop", "mask", "x", "sensitive"} & set(found)
+    assert found["familiarity"]["familiar"] is True and found["familiarity"]["checks"]["size"]["value"] == 40
+    assert found["measures"]["total"] == {"value": 0.5, "percentile": 75.0} and found["regions"]["mouth"]["p_fake"] == 0.4
     assert found["rule"] == {"alpha": 0.1, "reals_below": None, "fakes_above": 0.25, "n_real": 4, "n_fake": 12}
     assert found["windows"][2] == {"start": 1.0, "p_fake": 0.9, "total": 0.5, "epistemic": 0.125}
     assert (found["decision"], found["p_fake"], found["region"], found["worst"]) == ("cannot tell", 0.55, "mouth", 2)
@@ -35,22 +47,50 @@ def test_json_is_valid_and_whole():
 def test_text_says_answer_rule_training_and_windows():
     lines = report().text().splitlines()
     assert lines[0] == "a.mp4: CANNOT TELL, P(fake) 0.55 over the clip; 3 frames by ResNet18, Bayesian network"
-    assert lines[1].startswith("rule: at most 10 % of real and of fake videos named wrongly, thresholds from 4 real and 12 fake")
-    assert lines[2] == "trained on 30 identities of SynthFF (real, A): no evidence about footage unlike it"
-    assert lines[3] == "most suspicious: 1.0 s, P(fake) 0.90; with the mouth hidden 0.40"
-    assert [line.split() for line in lines[5:]] == [["0.00", "0.20", "0.50", "0.12"], ["0.50", "0.55", "0.50", "0.12"],
+    assert lines[1].startswith("like the footage trained and calibrated on (p = ")
+    assert lines[2].startswith("rule: at most 10 % of real and of fake videos named wrongly, thresholds from 4 real and 12 fake")
+    assert lines[2].endswith("; it never says 'fake': that takes 9 real videos at this rate")  # no finite threshold: 4 of 9
+    assert "never says" not in report(rule=decide.Rule(0.2, 0.9, 0.25, 4, 12)).text()
+    assert lines[3] == "trained on 30 identities of SynthFF (real, A): no evidence about footage unlike it"
+    assert lines[4] == "most suspicious: 1.0 s, P(fake) 0.90; with the mouth hidden 0.40"
+    assert [line.split() for line in lines[6:]] == [["0.00", "0.20", "0.50", "0.12"], ["0.50", "0.55", "0.50", "0.12"],
                                                     ["1.00", "0.90", "0.50", "0.12"]]  # fmt: skip
 
 
 def test_text_of_a_long_video_shows_a_sample_and_the_worst():
     text = report(100).text()
-    assert "17 of 100 shown" in text and "49.50     0.90" in text and len(text.splitlines()) == 4 + 1 + 17 + 1
+    assert "17 of 100 shown" in text and "49.50     0.90" in text and len(text.splitlines()) == 5 + 1 + 17 + 1
 
 
 def test_text_of_one_window_of_several_faces_without_a_region():
     text = report(1, n_faces=3, region=None, hidden_p_fake=None, seen="val", detector="fakecatcher", worst=0).text()
     assert "; 1 window by FakeCatcher" in text and "no single region explains it" in text
     assert "3 faces" in text and "largest was analyzed" in text and "of the val split" in text
+
+
+def test_text_of_an_unfamiliar_video_says_so_and_why():
+    line = report(familiarity=familiarity(300.0)).text().splitlines()[1]
+    assert line.startswith("unlike anything this was calibrated on (p = 0.02 among 40 videos of 40 people)")
+    assert line.endswith(": larger face")
+
+
+def test_the_sensitivity_is_the_gradient_of_the_entropy():
+    torch.manual_seed(0)
+    network = small_world.build(2, 0.0)
+    x = torch.rand(1, 3, 4, 4)
+    found = explain.sensitivity(network, x.numpy())
+    assert found.shape == (1, 4, 4) and (found >= 0).all()
+    step = torch.zeros_like(x)
+
+    def entropy(x):
+        return torch.distributions.Categorical(logits=network.double()(x.double())).entropy().item()
+
+    slopes = []
+    for channel in range(3):  # by differences
+        step[:] = 0
+        step[0, channel, 1, 2] = 1e-4
+        slopes.append(abs(entropy(x + step) - entropy(x - step)) / 2e-4)
+    assert found[0, 1, 2] == pytest.approx(max(slopes), rel=1e-2)
 
 
 class Bright:
@@ -63,7 +103,7 @@ class Bright:
 
 def test_the_region_is_the_one_whose_hiding_lowers_p_fake(tmp_path, monkeypatch):
     video.encode(tmp_path / "a.mp4", np.full((8, 32, 32, 3), 100, np.uint8), 8.0)
-    track = analysis._part(small_world.load_track(tmp_path / "a.mp4"), 2, 1)
+    track = explain.part(small_world.load_track(tmp_path / "a.mp4"), 2, 1)
     assert track.crops.shape == (1, 32, 32, 3) and track.times.tolist() == [0.25]
     track.crops[0, 20:28] = 255
     masks = {"forehead": np.s_[:8], "mouth": np.s_[20:28]}
@@ -76,16 +116,16 @@ def test_the_region_is_the_one_whose_hiding_lowers_p_fake(tmp_path, monkeypatch)
 
     monkeypatch.setattr(regions, "region_mask", mask)
     # Bright rows 20 to 27 are half of the lower half, the rest is 100: hidden, they have the mean (8 * 255 + 24 * 100) / 32.
-    name, p_fake = analysis._region(track, small_world.SPEC, Bright(), 2)
+    name, p_fake = explain.decisive(explain.by_region(track, small_world.SPEC, Bright(), 2))
     assert name == "mouth" and p_fake == pytest.approx((138 + 100) / 2 / 255, abs=0.01)
     track.crops[:] = 100
-    assert analysis._region(track, small_world.SPEC, Bright(), 2) == (None, None)  # nothing to hide
+    assert explain.decisive(explain.by_region(track, small_world.SPEC, Bright(), 2)) == (None, None)  # nothing to hide
 
 
 @pytest.mark.parametrize("changes", [
     {}, {"n": 1, "worst": 0, "region": None, "hidden_p_fake": None, "mask": None}, {"n": 300, "method": "deterministic"},
-    {"rule": decide.Rule(0.1, np.inf, -np.inf, 1, 1)},
-], ids=["few", "one", "many", "no-rule"])  # fmt: skip
+    {"rule": decide.Rule(0.1, np.inf, -np.inf, 1, 1)}, {"familiarity": familiarity(300.0)},
+], ids=["few", "one", "many", "no-rule", "unlike"])  # fmt: skip
 @pytest.mark.parametrize("suffix", [".png", ".pdf"])
 def test_the_figure_is_written(tmp_path, changes, suffix):
     analysis.draw(report(**changes), tmp_path / f"a{suffix}")

@@ -6,6 +6,7 @@ import resource
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import small_world
@@ -16,7 +17,7 @@ from deepfake_uncertainty import cli, files, paths
 from deepfake_uncertainty.datasets import tracks, video
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import predict, profiles, train
+from deepfake_uncertainty.study import ood, predict, profiles, train
 
 DETERMINISTIC = ["--detector", "small", "--method", "deterministic", "--alpha", "0.34"]
 
@@ -91,6 +92,25 @@ def test_bad_videos_are_refused(world, capsys, tmp_path):
         error = refused(capsys, "analyze", tmp_path / f"{name}.mp4", *DETERMINISTIC)
         assert words in error and f"{name}.mp4" in error
     assert not (tmp_path / "cache/models").exists()  # told before any training
+
+
+def test_a_still_picture_is_refused(world, capsys, tmp_path):
+    cv2.imwrite(str(tmp_path / "still.png"), np.full((32, 32, 3), 100, np.uint8))
+    error = refused(capsys, "analyze", tmp_path / "still.png", *DETERMINISTIC)
+    assert "still.png is a still picture, one frame: give a video" in error
+
+
+def test_an_unfamiliar_video_gets_no_verdict_but_reasons(world, capsys, tmp_path, monkeypatch):
+    assert "it needs the videos of 19 people, here are 6" in call(capsys, "analyze", fake(world), *DETERMINISTIC)[1]
+    judge = ood.Guard.judge
+    monkeypatch.setattr(ood.Guard, "judge", lambda self, track, x: judge(self, track, x, 0.2))  # six people reach 1 / 7
+    video.encode(tmp_path / "white.mp4", np.full((8, 32, 32, 3), 250, np.uint8), 8.0)
+    code, out, _ = call(capsys, "analyze", tmp_path / "white.mp4", *DETERMINISTIC, "--json", "report.json")
+    answer, guard = out.splitlines()[:2]
+    assert code == 0 and answer.startswith("white.mp4: CANNOT TELL") and "unlike anything this was calibrated on" in guard
+    report = json.loads(Path("report.json").read_text())
+    assert report["decision"] == "cannot tell" and report["p_fake"] > 0.5
+    assert not report["familiarity"]["familiar"] and "less contrast" in report["familiarity"]["reasons"]
 
 
 def test_clip_shorter_than_the_window(world, capsys):

@@ -53,18 +53,22 @@ def folder(profile):
     return paths.FIGURES if profile == "quick" else paths.FIGURES / profile
 
 
-def save(figure, name, numbers, profile, seed):
-    """Write `name`.png, .pdf, .json (`numbers`: dicts, lists, arrays, frames, nested) to `folder`; return the JSON's path."""
+def save(figure, name, numbers, profile, seed, answer=None):
+    """Write `name`.png, .pdf, .json (`numbers`: dicts, lists, arrays, frames, nested) to `folder`; return the JSON's path.
+
+    `answer` is the notebook's answer in one sentence, made from the numbers; one figure of a notebook carries it.
+    """
     # Times are the only part of these formats that changes from run to run.
     for suffix, stamps in ((".png", {}), (".pdf", {"CreationDate": None})):
         with files.whole(folder(profile) / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, metadata=stamps)
-    return write_sidecar(name, numbers, profile, seed)
+    return write_sidecar(name, numbers, profile, seed, answer)
 
 
-def write_sidecar(name, numbers, profile, seed):
+def write_sidecar(name, numbers, profile, seed, answer=None):
     """Write `name`.json alone, for numbers that have no figure of their own; return its path."""
     sidecar = {"name": name, "profile": profile, "seed": seed, "numbers": plain(numbers), **environment()}
+    sidecar |= {} if answer is None else {"answer": " ".join(answer.split())}
     path = folder(profile) / f"{name}.json"
     files.write_json(path, sidecar)
     return path
@@ -76,6 +80,18 @@ def load(name, profile="quick"):
     if not path.is_file():
         raise InputError(f"no result {path.relative_to(paths.FIGURES.parent)}: run ./run_all.sh --profile {profile} to make it")
     return json.loads(path.read_text())
+
+
+def answer(stem, profile="quick"):
+    """Return (figure, sentence): the answer of notebook `stem` and the figure that carries it.
+
+    Without an answer they are its first figure and None; without a figure, None and None.
+    """
+    names = sorted(path.stem for path in folder(profile).glob(f"{stem[:2]}_*.json") if path.with_suffix(".png").is_file())
+    told = [name for name in names if "answer" in load(name, profile)]
+    if len(told) > 1:
+        raise InputError(f"figures {', '.join(told)} all carry an answer: give `answer` to one results.save of a notebook")
+    return (told[0], load(told[0], profile)["answer"]) if told else (names[0] if names else None, None)
 
 
 def frame(name, part, keys, profile="quick"):

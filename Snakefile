@@ -4,20 +4,16 @@ import os
 from pathlib import Path
 
 from deepfake_uncertainty import files, notebook, results
-from deepfake_uncertainty.study import profiles
+from deepfake_uncertainty.study import profiles, trainings
 
 PROFILE = config.get("profile", "quick")
 JOBS = config.get("jobs", 2)
 ROOT = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT", "")
-DETECTORS = ["resnet18", "fakecatcher"]
-METHODS = ["deterministic", "mc_dropout", "bnn"]
-THREADS = {"resnet18": 2}  # as its recipe says
+JOBS_BY_NAME = {job.name: job for job in trainings.jobs(profiles.get(PROFILE))}
 # Real data have no truth to show: the benchmark's own notebook is left out for them.
 KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
 NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
 RUNS = f".cache/runs/{PROFILE}"
-# Notebook 00 asks which generator made a video, of the embedded data sets only.
-SOURCES = [f"{RUNS}/sources.done"] if KNOWN else []
 BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
 
 RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
@@ -36,11 +32,6 @@ for name in NOTEBOOKS:
         Path(RUNS, f"{name}.notebook").unlink(missing_ok=True)
 
 
-wildcard_constraints:
-    detector="|".join(DETECTORS),
-    method="|".join(METHODS),
-
-
 localrules:
     all,
     trainings,
@@ -53,8 +44,7 @@ rule all:
 
 rule trainings:
     input:
-        expand(f"{RUNS}/{{detector}}-{{method}}.done", detector=DETECTORS, method=METHODS),
-        SOURCES,
+        expand(f"{RUNS}/training.{{job}}.done", job=JOBS_BY_NAME),
 
 
 rule benchmark:
@@ -82,34 +72,23 @@ rule tracks:
 
 
 def prepared(wildcards):
-    """The Bayesian network starts from the deterministic one, and dropout samples it: train that one first."""
-    return rules.tracks.output if wildcards.method == "deterministic" else f"{RUNS}/{wildcards.detector}-deterministic.done"
+    """A Bayesian network starts from the deterministic one, and dropout samples it: train that one first."""
+    before = JOBS_BY_NAME[wildcards.job].after
+    return f"{RUNS}/training.{before.name}.done" if before else rules.tracks.output
 
 
 rule train:
     input:
         prepared,
     output:
-        touch(f"{RUNS}/{{detector}}-{{method}}.done"),
+        touch(f"{RUNS}/training.{{job}}.done"),
     params:
         code=LEARNING,
         data=DATA,
-    threads: lambda wildcards: THREADS.get(wildcards.detector, 1)
+        arguments=lambda wildcards: "{0.detector} {0.method} --task {0.task}".format(JOBS_BY_NAME[wildcards.job]),
+    threads: lambda wildcards: JOBS_BY_NAME[wildcards.job].threads
     shell:
-        "python -m deepfake_uncertainty train {wildcards.detector} {wildcards.method} --profile {PROFILE}"
-
-
-rule train_sources:
-    input:
-        rules.tracks.output,
-    output:
-        touch(f"{RUNS}/sources.done"),
-    params:
-        code=LEARNING,
-        data=DATA,
-    threads: 2
-    shell:
-        "python -m deepfake_uncertainty train resnet18 deterministic --task sources --profile {PROFILE}"
+        "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
 rule run_notebook:

@@ -52,19 +52,14 @@ def _track(options):
 
 
 def _train(options):
-    from deepfake_uncertainty.study import predict, profiles, sources
+    from deepfake_uncertainty.study import profiles, trainings
 
-    predict.check(options.detector, options.method)
-    profile = profiles.get(options.profile)
-    telling = options.task == "sources"
-    index, absent = (profiles.all_videos if telling else profiles.videos)(options.profile)
-    settings = sources.settings(index) if telling else None
-    samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples, settings=settings)
-    skipped = [*absent.itertuples(index=False, name=None), *samples.index.attrs["skipped"]]
-    _tell_skipped(skipped)
-    count, rows = samples.probabilities.shape[:2]
-    print(f"{options.detector} {options.method}: {count} samples of {rows} rows; "
-          f"{len(skipped)} of {len(index) + len(absent)} videos skipped")  # fmt: skip
+    job = trainings.Job(options.task, options.detector, options.method)
+    for samples in trainings.run(job, profiles.get(options.profile)):
+        skipped = samples.index.attrs.get("skipped", [])
+        _tell_skipped(skipped)
+        count, rows = samples.probabilities.shape[:2]
+        print(f"{job.name}: {count} samples of {rows} rows; {len(skipped)} videos skipped")
 
 
 def _analyze(options):
@@ -121,7 +116,7 @@ def parser():
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
     train.add_argument("method")
-    train.add_argument("--task", choices=("binary", "sources"), default="binary", help="real or fake, or which generator")
+    train.add_argument("--task", default="binary", help="binary (real or fake), sources, generators or across")
     train.set_defaults(run=_train)
     analyze = commands.add_parser("analyze", help="is this video certainly a deepfake?")
     analyze.add_argument("video", type=Path)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from deepfake_uncertainty.benchmark import render
+from deepfake_uncertainty.benchmark import plan, render
 from deepfake_uncertainty.benchmark.generators import learned
 from deepfake_uncertainty.signals.magnify import Magnifier
 
-WORLD = 1000  # seed of the rendered people, the one that the trained generators learn from too
+WORLD = plan.LEARNING_WORLD
 PEOPLE, NOISES = 48, 48
 HELD_OUT = 24  # further people and textures, for tests
 CANVAS, SIZE = 128, 48  # px; layers are drawn at twice the size of a frame

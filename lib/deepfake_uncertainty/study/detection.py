@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import comparison, evaluate, predict, sources
+from deepfake_uncertainty.study import comparison, evaluate, predict, significance, sources
 
 KEYS = ["detector", "method"]
+KINDS = "blind", "biological"
 
 
 def collapsed(samples):
@@ -47,9 +49,38 @@ def shift(near, far, seed, n_boot):
 
     A frame with one row a metric, columns value, low, high (95 percent). The videos differ, so each is resampled by itself.
     """
-    drawn = [evaluate.values(samples.probabilities, samples.index, seed + k, n_boot) for k, samples in enumerate((near, far))]
-    return pd.DataFrame({name: evaluate.interval(drawn[1][name] - drawn[0][name]) for name in drawn[0]},
-                        index=["value", "low", "high"]).T.rename_axis("metric")  # fmt: skip
+    drawn = [evaluate.values(*samples, seed + k, n_boot) for k, samples in enumerate((near, far))]
+    return evaluate.frame({name: drawn[1][name] - drawn[0][name] for name in drawn[0]}, ["metric"])
+
+
+def against_best(sampled, metric, seed, n_boot):
+    """Return how much worse each of {name: Samples} is than the best in `metric` (higher is better), on the same resamples.
+
+    A frame with one row a name: value, low, high, p (two-sided, bootstrap) and p_holm, corrected for all rows (Holm 1979).
+    """
+    values = {name: evaluate.table(*samples, seed, 1)["value"][metric] for name, samples in sampled.items()}
+    best = max(values, key=values.get)
+    rows = {name: significance.difference(samples, sampled[best], seed, n_boot).loc[metric]
+            for name, samples in sampled.items() if name != best}  # fmt: skip
+    table = pd.DataFrame(rows).T.rename_axis("name")
+    return table.assign(p_holm=significance.holm(table["p"]), best=best)
+
+
+def by_kind(values):
+    """Return the mean over blind detectors less that over biological ones, of {registry name: array (1 + B,)}.
+
+    Raises InputError when one kind is absent.
+    """
+    parts = {kind: [value for name, value in values.items() if registry.get(name).kind == kind] for kind in KINDS}
+    if not all(parts.values()):
+        raise InputError(f"{', '.join(values)}: a comparison of kinds needs a blind and a biological detector")
+    blind, biological = (np.mean(parts[kind], axis=0) for kind in KINDS)
+    return blind - biological
+
+
+def parameters(name):
+    """Return how many parameters the network of a detector (registry name) has, for two classes."""
+    return sum(weight.numel() for weight in registry.get(name).build(2, 0.2).parameters())
 
 
 def majority(index):

@@ -22,7 +22,7 @@ _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCel
 @dataclass(frozen=True)
 class Profile:
     """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the
-    sampling (T samples, bootstrap resamples)."""
+    sampling (T samples, bootstrap resamples); the detectors that are compared by every task, and by which methods."""
 
     name: str
     identities: int
@@ -32,6 +32,8 @@ class Profile:
     resamples: int
     compressions: tuple = ("c23",)
     seed: int = 0
+    compared: tuple = ("resnet18", "fakecatcher")
+    methods: tuple = ("deterministic", "mc_dropout", "bnn")
 
     def benchmark(self, dataset):
         """Return the identities, n_frames, seed and compressions of 'SynthFF' or 'SynthAV'."""

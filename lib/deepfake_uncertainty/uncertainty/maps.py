@@ -27,6 +27,11 @@ def _weights(model, T, seed):
     return [lambda x, weights=weights: model(x, weights) for weights in drawn]
 
 
+def _last_layers(model, T, seed):
+    drawn = [model.draw(torch.Generator().manual_seed(_seed(seed, t))).detach() for t in range(T)]
+    return [lambda x, w=w: functional.linear(model.network.features(x), w[:, :-1], w[:, -1]) for w in drawn]
+
+
 def _dropouts(model, T, seed):
     layers = [layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0]
     if not layers:
@@ -49,8 +54,11 @@ def _dropouts(model, T, seed):
 # method: its T fixed draws, each a function of inputs x (N, C, H, W) to logits (N, classes)
 DRAWS = {
     "deterministic": lambda model, T, seed: [model],
+    "temperature": lambda model, T, seed: [model],
     "mc_dropout": _dropouts,
     "bnn": _weights,
+    "laplace": _last_layers,
+    "ensemble": lambda model, T, seed: list(model),
 }
 
 

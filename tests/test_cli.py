@@ -121,7 +121,7 @@ def test_clip_shorter_than_the_window(world, capsys):
 @pytest.mark.parametrize("options, words", [
     (["--profile", "big"], "unknown profile 'big': use quick, full, paper"),
     (["--detector", "x"], "unknown detector 'x': use resnet18"),
-    (["--method", "x"], "unknown method 'x': use deterministic, mc_dropout, bnn"),
+    (["--method", "x"], "unknown method 'x': use deterministic, temperature, mc_dropout, bnn, laplace, ensemble"),
     (["--alpha", "0"], "alpha is 0.0"), (["--alpha", "1"], "alpha is 1.0"), (["--alpha", "nan"], "alpha is nan"),
     (["--alpha", "x"], "invalid float value: 'x'"),
     (["--figure", "a.tiff"], "ends in .png, .pdf or .svg"),

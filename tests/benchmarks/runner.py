@@ -53,6 +53,8 @@ def measure(entry, repeats=5):
 
 def line(row):
     """Return a row of `measure` as a line of the printed table."""
+    if "gib" in row:
+        return f"{row['name']:64s} {row['gib']:10.3f} GiB {'holds' if row['holds'] else 'FAILS'} (bar {row['bar']:g})"
     peer = f"{row['peer_s'] * 1e3:10.3f} ms {row['ratio']:7.1f} x  {row['peer']}" if row["peer"] else ""
     bar = {True: "holds", False: "FAILS", None: "-"}[row["holds"]] + (f" (bar {row['bar']:g})" if row["bar"] else "")
     return f"{row['name']:64s} {row['ours_s'] * 1e3:10.3f} ms  {bar:18s} {peer}".rstrip()
@@ -62,7 +64,7 @@ def run(entries, path=None, repeats=5):
     """Measure and print `entries` one by one and return their rows; keep them in `path`, if given, after each."""
     rows = []
     for entry in entries:
-        rows.append(measure(entry, repeats))
+        rows.append(entry.measure(repeats) if hasattr(entry, "measure") else measure(entry, repeats))
         print(line(rows[-1]), flush=True)
         if path:
             files.write_json(path, rows)  # the next entry may take minutes

@@ -8,10 +8,12 @@ from torch import nn
 
 from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import methods
 from deepfake_uncertainty.study.predict import Fitted
-from deepfake_uncertainty.uncertainty import maps
+from deepfake_uncertainty.uncertainty import laplace, maps
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
 from deepfake_uncertainty.uncertainty.measures import measures
+from deepfake_uncertainty.uncertainty.temperature import TemperatureScaled
 
 MOUTH = slice(10, 13), slice(5, 11)
 
@@ -54,7 +56,24 @@ def test_one_draw_has_no_epistemic_part():
     assert maps.measures(torch.tensor([[[3.0, -2.0]]]))["epistemic"].abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("method", list(maps.DRAWS))
+def test_every_method_of_the_study_has_draws():
+    assert set(maps.DRAWS) == set(methods.METHODS)
+
+
+def test_draws_are_those_that_are_sampled():
+    torch.manual_seed(0)
+    network = Classifier(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh(), nn.Flatten()), 392, 2, 0.3).eval()
+    x = torch.rand(4, 3, 16, 16)
+    posterior = laplace.LastLayer(network)
+    laplace.fit(posterior, x, torch.arange(4) % 2)
+    for method, model in (("temperature", TemperatureScaled(network)), ("laplace", posterior), ("bnn", VariationalPosterior(network)),
+                          ("ensemble", nn.ModuleList([network, network]))):  # fmt: skip
+        found = torch.stack([draw(x) for draw in maps.draws(fitted(model, method), 2)]).softmax(-1)
+        sampled = methods.get(method).sample(model, [x], 2, fitted(model, method).seed)
+        assert np.allclose(found.detach(), sampled, atol=1e-5), method
+
+
+@pytest.mark.parametrize("method", ["deterministic", "mc_dropout", "bnn"])
 def test_a_network_that_sees_the_mouth_has_its_map_there(method):
     model = Looks(dropout=0.5)
     model = VariationalPosterior(model) if method == "bnn" else model

@@ -8,7 +8,7 @@ from benchmarks.runner import Entry
 from torch_uncertainty.methods import deep_ensembles, mc_dropout
 
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.study import methods
+from deepfake_uncertainty.study import methods, predict
 from deepfake_uncertainty.uncertainty import bayes, dropout
 
 PRIOR = dict(prior_mu=0.0, prior_sigma=1.0, posterior_mu_init=0.0, posterior_rho_init=-4.0, moped_enable=True, moped_delta=0.1)
@@ -45,7 +45,7 @@ def dropout_entry(name, network, images, T, bar):
 def bayesian(network, T, batches, part=None):
     """Yield the entries of a Bayesian network: against both kinds of layers, and against T deterministic passes."""
     posterior = bayes.VariationalPosterior(network, parts=("",) if part is None else bayes.last_stage(network))
-    name = f"BNN {'all' if part is None else 'last stage'}, ResNet18, T={T}, {sum(map(len, batches))} images"
+    name = f"BNN {part or 'all'}, ResNet18, T={T}, {sum(map(len, batches))} images by {len(batches[0])}"
     bars = {"Reparameterization": 2, "Flipout": 4} if part is None else {"Reparameterization": 4}
     for kind, bar in bars.items():
         theirs = converted(network, kind, part)
@@ -77,7 +77,8 @@ def entries(small):
     images = torch.rand(n_images, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     yield dropout_entry("in the head", network, images, T, 30)
     yield dropout_entry("in every stage", dropout.place(network, 0.1, "every_stage").eval(), images, T, 1.3)
-    batches = torch.rand(8 if small else 512, 3, 64, 64).split(128)
+    # Batches as the study's own: a layer of bayesian-torch draws at each of them.
+    batches = torch.rand(8 if small else 512, 3, 64, 64).split(predict.BATCH)
     yield ensemble(network, 2 if small else 5, batches)
     yield from bayesian(network, 2 if small else 20, batches)
-    yield from bayesian(network, T, batches[:1], "features.1.layer4")
+    yield from bayesian(network, T, batches, "features.1.layer4")

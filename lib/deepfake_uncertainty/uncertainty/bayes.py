@@ -90,13 +90,16 @@ class VariationalPosterior(nn.Module):
             terms.append(0.5 * (ratio + (shift / self.prior_std) ** 2 - 1 - ratio.log()).sum())
         return torch.stack(terms).sum()
 
-    def draw(self, generator=None, std=None):
-        """Return one draw {name: weight}, reparameterised, so that gradients reach mean and rho; `std` spares computing it."""
+    def draw(self, generator=None, mean=None, std=None):
+        """Return one draw {name: weight}, reparameterised, so that gradients reach mean and rho.
+
+        `mean` and `std`, in the order of `names`, take the place of the posterior's own.
+        """
         weights = {}
-        for name, mean, spread in zip(self.names, self.mean, std or self.std(), strict=True):
-            noise = torch.randn(mean.shape, generator=generator).to(mean)
+        for name, centre, spread in zip(self.names, mean or self.mean, std or self.std(), strict=True):
+            noise = torch.randn(centre.shape, generator=generator).to(centre)
             # The product keeps the layout of the mean: weights that lose channels-last make a convolution slower.
-            weights[name] = torch.addcmul(mean, spread, noise)
+            weights[name] = torch.addcmul(centre, spread, noise)
         return weights
 
     def forward(self, x, weights=None):
@@ -122,10 +125,13 @@ def samples(posterior, batches, T, seed, progress=False, half=False):
     first, batches = sampling.example(batches)
     with sampling.evaluation(posterior):
         parts = prefix.split(posterior.network, first.to(device), parameters=posterior.names)
-        std = posterior.std()
+        # Scaled once, not at every draw: a draw times s is mean * s + std * s * noise.
+        scales = [parts.scales.get(name, 1) for name in posterior.names]
+        mean = [value * scale for value, scale in zip(posterior.mean, scales, strict=True)]
+        std = [value * scale for value, scale in zip(posterior.std(), scales, strict=True)]
 
         def prepare(ts):
-            weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + ts[0]), std)
+            weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + ts[0]), mean, std)
             return lambda values: functional_call(parts.suffix, weights, values)
 
         return sampling.sampled(batches, T, parts.prefix, prepare, device, progress=progress, half=half)

@@ -117,7 +117,8 @@ def mc_dropout(network, batches, T, seed, progress=False, half=False):
 def _suffix(suffix, masks, ts):
     def run(values):
         masks.start(ts)
-        return suffix(*(value.repeat(len(ts), *[1] * (value.ndim - 1)) if len(ts) > 1 else value for value in values))
+        # Joined, not repeated: that would lose the layout of the images.
+        return suffix(*(torch.cat([value] * len(ts)) if len(ts) > 1 else value for value in values))
 
     return run
 

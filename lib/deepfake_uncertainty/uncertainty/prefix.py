@@ -20,11 +20,13 @@ class Split(NamedTuple):
     """A network as suffix(*prefix(x)): `prefix` gives a tuple of tensors (N, ...), `suffix` takes them.
 
     `shared` is False where the network could not be traced: then the prefix hands x on and the suffix is the network.
+    `scales` {name: tensor} are factors of stochastic weights of the suffix: the batch normalisation folded into them.
     """
 
     prefix: nn.Module
     suffix: nn.Module
     shared: bool
+    scales: dict
 
 
 class _HandOn(nn.Module):
@@ -56,9 +58,9 @@ def split(network, x, modules=(), parameters=()):
     except Exception as error:  # tracing fails in as many ways as there are networks; those are run whole, correctly
         reason = str(error).partition("\n")[0]
         log.info("%s is sampled without a shared prefix, since it cannot be traced: %s", type(network).__name__, reason)
-        return Split(_HandOn(), network, False)
+        return Split(_HandOn(), network, False, {})
     # The suffix runs T times, the prefix once: only there is folding worth its while.
-    return Split(prefix, suffix if parameters else _folded(suffix), True)
+    return Split(prefix, suffix, True, _folded(suffix, set(parameters)))
 
 
 def _late(graph, modules, parameters):
@@ -116,8 +118,8 @@ def _divide(graph, late, both):
     return fx.GraphModule(graph, first), fx.GraphModule(graph, second)
 
 
-def _folded(graph):
-    """Return `graph` with batch normalisation folded into the convolution before it, in all parts that can be traced.
+def _folded(graph, stochastic):
+    """Fold batch normalisation into the convolution before it, in all parts of `graph` that can be traced; return `scales`.
 
     A graph has its own tree of modules, so the network that it came from stays as it was.
     """
@@ -125,24 +127,30 @@ def _folded(graph):
         part = graph.get_submodule(name)
         if list(part.children()):
             try:
-                graph.set_submodule(name, _fold(fx.symbolic_trace(part)))
+                traced = fx.symbolic_trace(part)
             except Exception:  # what cannot be traced stays as it is: folding is for speed alone
                 continue
-    return _fold(graph)
+            _fold(traced, ())
+            graph.set_submodule(name, traced)
+    return _fold(graph, stochastic)
 
 
-def _fold(graph):
-    targets = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
+def _fold(graph, stochastic):
+    targets, scales = Counter(node.target for node in graph.graph.nodes if node.op == "call_module"), {}
     for node in list(graph.graph.nodes):
         before = node.all_input_nodes[0] if node.all_input_nodes else None
         if not (node.op == "call_module" and before is not None and before.op == "call_module" and len(before.users) == 1):
             continue
         convolution, norm = graph.get_submodule(before.target), graph.get_submodule(node.target)
         # Exact types: subclasses may do more than their name says, such as timm's normalisation with an activation.
-        alone = targets[before.target] == targets[node.target] == 1
-        if alone and type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+        alone = targets[before.target] == targets[node.target] == 1 and f"{before.target}.bias" not in stochastic
+        fixed = not stochastic & {f"{node.target}.weight", f"{node.target}.bias"} if stochastic else True
+        if alone and fixed and type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+            if f"{before.target}.weight" in stochastic:
+                scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+                scales[f"{before.target}.weight"] = scale.view(-1, 1, 1, 1)
             graph.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
             node.replace_all_uses_with(before)
             graph.graph.erase_node(node)
     graph.recompile()
-    return graph
+    return scales

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from deepfake_uncertainty.errors import InputError
 
 BLOCK = 256 << 20  # bytes of prefix outputs that are kept at a time
-PACK = 4 << 20  # bytes of prefix outputs up to which several samples go through the suffix as one batch
+PACK = 16 << 20  # bytes of prefix outputs up to which several samples go through the suffix as one batch
 
 
 @contextmanager

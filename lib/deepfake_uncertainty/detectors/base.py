@@ -13,8 +13,11 @@ from deepfake_uncertainty.errors import InputError
 class Recipe:
     """How a detector is trained: passes, batch size, AdamW's rate and decay, variational passes, inputs of each video.
 
-    flip mirrors half of the inputs left to right, for detectors that read pictures. `threads` of the processor are used to
-    train and to sample, whatever the machine has: the last digits depend on them.
+    flip mirrors half of the inputs left to right, shift moves each by up to so many pixels and colour scales brightness and
+    contrast by up to this fraction: for detectors that read pictures. smoothing is that of the labels (Szegedy et al. 2016),
+    warmup the fraction of the steps in which the rate rises. bf16 computes the passes of a training in bfloat16, where that
+    is quicker. `threads` of the processor are used to train and to sample, whatever the machine has: the last digits depend
+    on them.
     """
 
     epochs: int
@@ -24,6 +27,11 @@ class Recipe:
     bayes_epochs: int
     samples_a_video: int
     flip: bool = False
+    shift: int = 0
+    colour: float = 0.0
+    smoothing: float = 0.0
+    warmup: float = 0.3
+    bf16: bool = False
     threads: int = 1
 
 
@@ -32,7 +40,8 @@ class DetectorSpec:
     """A detector by name.
 
     build(n_classes, dropout) -> Classifier; inputs(track, n) -> (float32 (m, C, H, W) in [0, 1], first frames int64 (m,))
-    with m = min(n, what the clip holds); window is the frames that one input spans.
+    with m = min(n, what the clip holds); window is the frames that one input spans. A detector of clips has the frames of
+    one stacked in its channels. `recipe` is that of profile quick, `full_recipe` (None: the same) that of larger data.
     """
 
     name: str
@@ -41,21 +50,23 @@ class DetectorSpec:
     inputs: Callable
     window: int
     recipe: Recipe
+    full_recipe: Recipe | None = None
 
 
 class Classifier(nn.Module):
     """A network in two parts: `features` (N, C, H, W) in [0, 1] -> (N, D), and a dropout head on them.
 
     Calling it gives logits (N, n_classes); class 0 is real. What does not depend on the head's dropout mask is `features`.
+    `stages` names its backbone's stages, as `named_modules` does, the deepest last.
     """
 
-    def __init__(self, features, n_features, n_classes, dropout):
+    def __init__(self, features, n_features, n_classes, dropout, stages=()):
         super().__init__()
         if n_classes < 2:
             raise InputError(f"a classifier of {n_classes} class(es): give 2 or more")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout rate {dropout}: give a probability in [0, 1)")
-        self.features = features
+        self.features, self.stages = features, tuple(stages)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, n_classes))
 
     def forward(self, x):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from deepfake_uncertainty import files, paths, results
+from deepfake_uncertainty.detectors import augment
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything, threads
 
@@ -56,25 +57,21 @@ def _batches(y, size, generator):
     return torch.tensor_split(order, max(1, min(math.ceil(len(order) / size), len(order) // 2)))
 
 
-def _flipped(x, generator):
-    turn = torch.rand(len(x), generator=generator) < 0.5
-    return torch.where(turn[:, None, None, None], x.flip(-1), x)
-
-
 def _descend(module, loss, x, y, recipe, epochs, seed, after=None):
     """Run AdamW with a one-cycle rate on loss(x, y) of balanced batches; return the mean loss of each epoch."""
     generator = torch.Generator().manual_seed(seed)
     device = next(module.parameters()).device
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     steps = epochs * len(_batches(y, recipe.batch, torch.Generator().manual_seed(seed)))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps, pct_start=recipe.warmup)
     history = []
     for epoch in range(epochs):
         module.train()
         total, batches = 0.0, _batches(y, recipe.batch, generator)
         for batch in batches:
-            images = _flipped(x[batch], generator) if recipe.flip else x[batch]
-            value = loss(images.to(device), y[batch].to(device))
+            images = augment.augmented(x[batch], recipe, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
+                value = loss(images.to(device), y[batch].to(device))
             if not torch.isfinite(value):
                 raise InputError(f"the loss is {value.item()} in epoch {epoch + 1}: lower the recipe's learning rate")
             optimiser.zero_grad()
@@ -107,7 +104,7 @@ def fit(network, x, y, recipe, seed, validation=None, choose=False):
         return found
 
     def loss(images, labels):
-        return functional.cross_entropy(network(images), labels)
+        return functional.cross_entropy(network(images).float(), labels, label_smoothing=recipe.smoothing)
 
     history = _descend(network, loss, x, y, recipe, recipe.epochs, seed, after)
     if choose:

@@ -52,13 +52,17 @@ def _track(options):
 
 
 def _train(options):
+    from dataclasses import replace
+
+    from deepfake_uncertainty.detectors import registry
     from deepfake_uncertainty.study import predict, profiles, sources
 
     predict.check(options.detector, options.method)
     profile = profiles.get(options.profile)
     telling = options.task == "sources"
     index, absent = (profiles.all_videos if telling else profiles.videos)(options.profile)
-    settings = sources.settings(index) if telling else None
+    settings = sources.settings(index) if telling else predict.Settings()
+    settings = replace(settings, recipe=registry.recipe(options.detector, options.profile))
     samples = predict.samples_for(options.detector, options.method, index, profile.seed, profile.samples, settings=settings)
     skipped = [*absent.itertuples(index=False, name=None), *samples.index.attrs["skipped"]]
     _tell_skipped(skipped)

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import metrics, pipeline, pulse, runner, sampling
+from benchmarks import detectors, metrics, pipeline, pulse, runner, sampling
 
 if __name__ == "__main__":
-    runner.main((pipeline, pulse, metrics, sampling), small="--small" in sys.argv[1:])
+    runner.main((pipeline, pulse, metrics, sampling, detectors), small="--small" in sys.argv[1:])

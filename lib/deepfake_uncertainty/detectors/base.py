@@ -15,9 +15,8 @@ class Recipe:
 
     flip mirrors half of the inputs left to right, shift moves each by up to so many pixels and colour scales brightness and
     contrast by up to this fraction: for detectors that read pictures. smoothing is that of the labels (Szegedy et al. 2016),
-    warmup the fraction of the steps in which the rate rises. bf16 computes the passes of a training in bfloat16, where that
-    is quicker. `threads` of the processor are used to train and to sample, whatever the machine has: the last digits depend
-    on them.
+    warmup the fraction of the steps in which the rate rises. `threads` of the processor are used to train and to sample,
+    whatever the machine has: the last digits depend on them.
     """
 
     epochs: int
@@ -31,7 +30,6 @@ class Recipe:
     colour: float = 0.0
     smoothing: float = 0.0
     warmup: float = 0.3
-    bf16: bool = False
     threads: int = 1
 
 
@@ -41,7 +39,7 @@ class DetectorSpec:
 
     build(n_classes, dropout) -> Classifier; inputs(track, n) -> (float32 (m, C, H, W) in [0, 1], first frames int64 (m,))
     with m = min(n, what the clip holds); window is the frames that one input spans. A detector of clips has the frames of
-    one stacked in its channels. `recipe` is that of profile quick, `full_recipe` (None: the same) that of larger data.
+    one stacked in its channels. `recipe` is that of profile quick, `full_recipe` that of the others (None: the same).
     """
 
     name: str

@@ -91,7 +91,7 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     Raises InputError for an unreadable video, one without a face, or one shorter than the detector's window, for unknown
     names, and unless 0 < alpha < 1.
     """
-    spec, sizes = registry.get(detector), profiles.get(profile)
+    spec, sizes, recipe = registry.get(detector), profiles.get(profile), registry.recipe(detector, profile)
     predict.check(detector, method)
     decide.check_alpha(alpha)
     video.header(path)
@@ -99,13 +99,14 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     # All that can be wrong with the video is told before minutes of training.
     track = tracks.load(path)
     try:
-        x, starts = spec.inputs(track, max(spec.recipe.samples_a_video, int(A_SECOND * track.times[-1])))
+        x, starts = spec.inputs(track, max(recipe.samples_a_video, int(A_SECOND * track.times[-1])))
         # The rule was calibrated on so many inputs a video: a mean over more would spread less than it allows for.
-        judged, _ = spec.inputs(track, spec.recipe.samples_a_video)
+        judged, _ = spec.inputs(track, recipe.samples_a_video)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    rule = _rule(predict.samples_for(detector, method, index, sizes.seed, sizes.samples), alpha)
-    model = predict.fitted(detector, method, index, sizes.seed)
+    settings = predict.Settings(recipe=recipe)
+    rule = _rule(predict.samples_for(detector, method, index, sizes.seed, sizes.samples, settings=settings), alpha)
+    model = predict.fitted(detector, method, index, sizes.seed, settings)
     probabilities = model.sample(x, sizes.samples)
     found = evaluate.scores(probabilities)
     windows = pd.DataFrame({"start": track.times[starts], "p_fake": probabilities.mean(0)[:, 1],

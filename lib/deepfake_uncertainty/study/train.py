@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,8 +71,7 @@ def _descend(module, loss, x, y, recipe, epochs, seed, after=None):
         total, batches = 0.0, _batches(y, recipe.batch, generator)
         for batch in batches:
             images = augment.augmented(x[batch], recipe, generator)
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
-                value = loss(images.to(device), y[batch].to(device))
+            value = loss(images.to(device), y[batch].to(device))
             if not torch.isfinite(value):
                 raise InputError(f"the loss is {value.item()} in epoch {epoch + 1}: lower the recipe's learning rate")
             optimiser.zero_grad()
@@ -104,7 +104,7 @@ def fit(network, x, y, recipe, seed, validation=None, choose=False):
         return found
 
     def loss(images, labels):
-        return functional.cross_entropy(network(images).float(), labels, label_smoothing=recipe.smoothing)
+        return functional.cross_entropy(network(images), labels, label_smoothing=recipe.smoothing)
 
     history = _descend(network, loss, x, y, recipe, recipe.epochs, seed, after)
     if choose:
@@ -158,11 +158,16 @@ def locked(path):
         yield
 
 
+def read_card(key):
+    """Return the card of a cached model: its recipe, seed, number of samples, history, digest, and seconds of training."""
+    return json.loads((paths.CACHE / "models" / key / "card.json").read_text())
+
+
 def load(key, module):
     """Load the weights cached under `key` into `module` and return their history; InputError when absent or damaged."""
     folder = paths.CACHE / "models" / key
     try:
-        card = json.loads((folder / "card.json").read_text())
+        card = read_card(key)
         if files.digest(folder / "weights.safetensors") != card["weights"]:
             raise ValueError("its weights are not those of its card")
         module.load_state_dict(load_file(folder / "weights.safetensors"))
@@ -208,14 +213,16 @@ def cached(module, x, y, recipe, seed, train=fit, **settings):
         history = _read(key, module)
         if history is None:
             module.load_state_dict(start)
+            begun = time.perf_counter()
             with threads(recipe.threads):
                 history = train(module, x, y, recipe, seed, **settings)
+            seconds = time.perf_counter() - begun
             with files.whole(folder) as temporary:
                 temporary.mkdir()
                 weights = temporary / "weights.safetensors"
                 state = {name: value.cpu().contiguous().clone() for name, value in module.state_dict().items()}
                 save_file(state, weights)
                 card = {"weights": files.digest(weights), "history": history, "samples": len(y), "seed": seed,
-                        "recipe": dataclasses.asdict(recipe)}
+                        "recipe": dataclasses.asdict(recipe), "seconds": seconds}
                 files.write_json(temporary / "card.json", card)
     return key, history

@@ -1,5 +1,6 @@
 """Detectors: their inputs cover the whole clip, their networks are a feature part and a dropout head, names are checked."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -14,7 +15,9 @@ from skimage import data
 from deepfake_uncertainty import plotting
 from deepfake_uncertainty.detectors import base, blind, clip, efficientnet_lite, fakecatcher, registry
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.signals import ppg
+from deepfake_uncertainty.study import train
 
 
 def track(n_frames, size=96):
@@ -121,6 +124,19 @@ def test_every_detector_can_be_traced_and_repeats(name):
     torch.manual_seed(0)
     again = registry.get(name).build(3, 0.3).state_dict()
     assert all(torch.equal(value, again[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", registry.DETECTORS)
+def test_training_repeats_to_the_byte(name):
+    spec, states = registry.get(name), []
+    x = spec.inputs(track(160), 1)[0]
+    x = (x + np.random.default_rng(0).random((6, *x.shape[1:]), np.float32)) / 2
+    for _ in range(2):
+        seed_everything(3)
+        network = spec.build(2, 0.2)
+        train.fit(network, x, np.arange(6) % 2, replace(spec.recipe, epochs=2), 3)
+        states.append(network.state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 @pytest.mark.parametrize("name", registry.DETECTORS)

@@ -14,9 +14,8 @@ class Recipe:
     """How a detector is trained: passes, batch size, AdamW's rate and decay, variational passes, inputs of each video.
 
     flip mirrors half of the inputs left to right, shift moves each by up to so many pixels and colour scales brightness and
-    contrast by up to this fraction: for detectors that read pictures. smoothing is that of the labels (Szegedy et al. 2016),
-    warmup the fraction of the steps in which the rate rises. `threads` of the processor are used to train and to sample,
-    whatever the machine has: the last digits depend on them.
+    contrast by up to this fraction: for detectors that read pictures. `threads` of the processor are used to train and to
+    sample, whatever the machine has: the last digits depend on them.
     """
 
     epochs: int
@@ -28,8 +27,6 @@ class Recipe:
     flip: bool = False
     shift: int = 0
     colour: float = 0.0
-    smoothing: float = 0.0
-    warmup: float = 0.3
     threads: int = 1
 
 

@@ -64,7 +64,7 @@ def _descend(module, loss, x, y, recipe, epochs, seed, after=None):
     device = next(module.parameters()).device
     optimiser = torch.optim.AdamW(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     steps = epochs * len(_batches(y, recipe.batch, torch.Generator().manual_seed(seed)))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps, pct_start=recipe.warmup)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps)
     history = []
     for epoch in range(epochs):
         module.train()
@@ -104,7 +104,7 @@ def fit(network, x, y, recipe, seed, validation=None, choose=False):
         return found
 
     def loss(images, labels):
-        return functional.cross_entropy(network(images), labels, label_smoothing=recipe.smoothing)
+        return functional.cross_entropy(network(images), labels)
 
     history = _descend(network, loss, x, y, recipe, recipe.epochs, seed, after)
     if choose:

@@ -154,10 +154,10 @@ def test_stages_exist_and_are_passed_in_their_order(name):
 @pytest.mark.parametrize(
     ("name", "millions"),
     [("resnet18", 11.18), ("xception", 20.81), ("efficientnet_b4", 17.55), ("efficientnet_lite0", 3.37), ("mobilenet", 1.52),
-     ("vit_tiny", 5.39), ("clip_transformer", 2.29), ("fakecatcher", 0.06)],
+     ("vit_tiny", 5.49), ("clip_transformer", 2.29), ("fakecatcher", 0.06)],
 )  # fmt: skip
 def test_parameters_are_those_of_the_papers(name, millions):
-    """The published counts less the thousand classes of ImageNet; the stem of ResNet18 and the patches of ViT are smaller."""
+    """The published counts less the thousand classes of ImageNet; on 64 px the stem of ResNet18 and ViT's places are fewer."""
     network = registry.get(name).build(2, 0.3)
     assert sum(value.numel() for value in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
 

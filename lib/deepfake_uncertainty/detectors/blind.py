@@ -79,7 +79,7 @@ def mobilenet(n_classes, dropout, pretrained=False):
     return classifier(backbone, blocks(backbone), n_classes, dropout)
 
 
-def vit_tiny(n_classes, dropout, patch=8):
+def vit_tiny(n_classes, dropout, patch=16):
     """Return timm's ViT-tiny, patches of `patch` px, as a `Classifier` of (N, 3, 64, 64) in [0, 1] (Dosovitskiy et al. 2021)."""
     backbone = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0, img_size=SIZE, patch_size=patch)
     return classifier(backbone, [f"blocks.{k}" for k in range(len(backbone.blocks))], n_classes, dropout)

@@ -28,6 +28,10 @@ class Clip(nn.Module):
         nn.init.trunc_normal_(self.place, std=0.02)
         layer = nn.TransformerEncoderLayer(width, heads, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.time = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        # It begins as the mean over the frames, which is learnt sooner; what changes between them is added to that.
+        for block in self.time.layers:
+            for last in (block.self_attn.out_proj, block.linear2):
+                nn.init.zeros_(last.weight)
 
     def forward(self, x):
         seen = self.frame(self.normalise(x.unflatten(1, (self.frames, 3)).flatten(0, 1)))

@@ -72,7 +72,7 @@ index.pivot_table(index="generator", columns="split", values="video", aggfunc="c
 # bootstrap intervals over the identities of the test videos.
 
 # %%
-sampled = comparison.sample_all(index, DETECTORS, METHODS, SEED, SAMPLES)
+sampled = comparison.sample_all(index, DETECTORS, METHODS, SEED, SAMPLES, PROFILE)
 table = comparison.tables(sampled, SEED, RESAMPLES)
 families = comparison.tables_by_generator(sampled, SEED, RESAMPLES)
 

@@ -70,7 +70,7 @@ test[test["split"].eq("test")].groupby(["dataset", "generator"], sort=False).agg
 
 # %%
 names = DETECTORS or list(registry.DETECTORS)
-binary = comparison.sample_all(sets[home], names, ["deterministic"], SEED, 1)
+binary = comparison.sample_all(sets[home], names, ["deterministic"], SEED, 1, PROFILE)
 table = comparison.tables(binary, SEED, RESAMPLES).droplevel("method")
 sizes = {name: detection.parameters(name) for name in names}
 shown = comparison.readable(table, ["accuracy", "auroc", "ece", "nll"])
@@ -110,7 +110,7 @@ comparison.readable(families, ["auroc"])["auroc"].drop("real", level="generator"
 tasks = {}
 for name, videos in sets.items():
     classes = detection.as_classes(videos, COMPARED, METHODS, SEED, SAMPLES)
-    tasks[f"{name}, real or fake"] = comparison.sample_all(videos, COMPARED, METHODS, SEED, SAMPLES)
+    tasks[f"{name}, real or fake"] = comparison.sample_all(videos, COMPARED, METHODS, SEED, SAMPLES, PROFILE)
     tasks[f"{name}, generators"] = classes
     tasks[f"{name}, generators, collapsed"] = {key: detection.collapsed(samples) for key, samples in classes.items()}
 for trained, tested in ((a, b) for a in sets for b in sets if a != b):

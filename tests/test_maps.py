@@ -66,8 +66,9 @@ def test_draws_are_those_that_are_sampled():
     x = torch.rand(4, 3, 16, 16)
     posterior = laplace.LastLayer(network)
     laplace.fit(posterior, x, torch.arange(4) % 2)
-    for method, model in (("temperature", TemperatureScaled(network)), ("laplace", posterior), ("bnn", VariationalPosterior(network)),
-                          ("ensemble", nn.ModuleList([network, network]))):  # fmt: skip
+    models = {"temperature": TemperatureScaled(network), "laplace": posterior, "bnn": VariationalPosterior(network),
+              "ensemble": nn.ModuleList([network, network])}  # fmt: skip
+    for method, model in models.items():
         found = torch.stack([draw(x) for draw in maps.draws(fitted(model, method), 2)]).softmax(-1)
         sampled = methods.get(method).sample(model, [x], 2, fitted(model, method).seed)
         assert np.allclose(found.detach(), sampled, atol=1e-5), method

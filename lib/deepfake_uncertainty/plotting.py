@@ -9,8 +9,15 @@ from scipy.stats import gaussian_kde
 from deepfake_uncertainty.errors import InputError
 
 # Within each group the lightness (CIE L*) differs, so that greyscale print tells them apart; line styles repeat it.
-DETECTORS = {"resnet18": "#0072B2", "fakecatcher": "#E69F00"}
-METHODS = {"deterministic": "#333333", "mc_dropout": "#CC6677", "bnn": "#88CCEE"}
+DETECTORS = {
+    "resnet18": "#0072B2", "xception": "#7C1212", "efficientnet_b4": "#073806", "efficientnet_lite0": "#1FDC54",
+    "mobilenet": "#D774C7", "vit_tiny": "#701FB0", "clip_transformer": "#000579", "fakecatcher": "#E69F00",
+    "fakecatcher128": "#914A08", "motion_phase": "#159090", "motion_deep": "#B5DBE3",
+}  # fmt: skip
+METHODS = {
+    "deterministic": "#333333", "temperature": "#E8E2A0", "mc_dropout": "#CC6677", "bnn": "#88CCEE", "laplace": "#882255",
+    "ensemble": "#117733",
+}  # fmt: skip
 GENERATORS = {
     "real": "#1B1B1B", "Deepfakes": "#721449", "Face2Face": "#0B77A8", "FaceSwap": "#DA5819", "NeuralTextures": "#40BAA0",
     "FaceShifter": "#EBB24A", "faceswap": "#9E403C", "fsgan": "#072963", "wav2lip": "#215922",
@@ -19,11 +26,19 @@ GENERATORS = {
 OUTCOMES = {"right": "#56B4E9", "wrong": "#A63A00"}
 VERDICTS = {"supported": "#1B6B3A", "undecided": "#9A9A9A", "contradicted": "#D9480F"}
 LABELS = {
-    "resnet18": "ResNet18", "fakecatcher": "FakeCatcher",
+    "resnet18": "ResNet18", "xception": "Xception", "efficientnet_b4": "EfficientNet-B4",
+    "efficientnet_lite0": "EfficientNet-lite0, ImageNet", "mobilenet": "MobileNet", "vit_tiny": "ViT-tiny",
+    "clip_transformer": "Clip transformer", "fakecatcher": "FakeCatcher", "fakecatcher128": "FakeCatcher, 128 frames",
+    "motion_phase": "Motion, phase", "motion_deep": "Motion, deep",
     "deterministic": "deterministic", "mc_dropout": "MC dropout", "bnn": "Bayesian network",
+    "temperature": "temperature scaling", "laplace": "last-layer Laplace", "ensemble": "deep ensemble",
     "total": "total: H(mean p)", "aleatoric": "aleatoric: mean H(p)", "epistemic": "epistemic: mutual information",
 }  # fmt: skip
-STYLES = {"deterministic": "-", "mc_dropout": "--", "bnn": "-.", "resnet18": "-", "fakecatcher": "--"}
+STYLES = {
+    "deterministic": "-", "temperature": ":", "mc_dropout": "--", "bnn": "-.", "laplace": ":", "ensemble": "--",
+    "resnet18": "-", "xception": "--", "efficientnet_b4": "-.", "efficientnet_lite0": ":", "mobilenet": "-.", "vit_tiny": ":",
+    "clip_transformer": "-", "fakecatcher": "--", "fakecatcher128": ":", "motion_phase": "-.", "motion_deep": "-",
+}  # fmt: skip
 
 
 def use_style():

@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import memory, metrics, motion, pipeline, pulse, runner, sampling
+from benchmarks import detectors, memory, metrics, motion, pipeline, pulse, runner, sampling
 
 if __name__ == "__main__":
-    runner.main((pipeline, pulse, motion, metrics, sampling, memory), small="--small" in sys.argv[1:])
+    runner.main((pipeline, pulse, motion, metrics, sampling, memory, detectors), small="--small" in sys.argv[1:])

@@ -13,8 +13,9 @@ from deepfake_uncertainty.errors import InputError
 class Recipe:
     """How a detector is trained: passes, batch size, AdamW's rate and decay, variational passes, inputs of each video.
 
-    flip mirrors half of the inputs left to right, for detectors that read pictures. `threads` of the processor are used to
-    train and to sample, whatever the machine has: the last digits depend on them.
+    flip mirrors half of the inputs left to right, shift moves each by up to so many pixels and colour scales brightness and
+    contrast by up to this fraction: for detectors that read pictures. `threads` of the processor are used to train and to
+    sample, whatever the machine has: the last digits depend on them.
     """
 
     epochs: int
@@ -24,6 +25,8 @@ class Recipe:
     bayes_epochs: int
     samples_a_video: int
     flip: bool = False
+    shift: int = 0
+    colour: float = 0.0
     threads: int = 1
 
 
@@ -32,7 +35,9 @@ class DetectorSpec:
     """A detector by name.
 
     build(n_classes, dropout) -> Classifier; inputs(track, n) -> (float32 (m, C, H, W) in [0, 1], first frames int64 (m,))
-    with m = min(n, what the clip holds); window is the frames that one input spans.
+    with m = min(n, what the clip holds); window is the frames that one input spans. A detector of clips has the frames of
+    one stacked in its channels. `recipe` is that of profile quick, `full_recipe` that of the others (None: the same).
+    `kind` is blind (it learns from pixels alone) or biological (from a signal of the living body).
     """
 
     name: str
@@ -41,6 +46,8 @@ class DetectorSpec:
     inputs: Callable
     window: int
     recipe: Recipe
+    full_recipe: Recipe | None = None
+    kind: str = "blind"
 
 
 class Classifier(nn.Module):

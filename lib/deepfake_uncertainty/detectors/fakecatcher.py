@@ -20,6 +20,7 @@ def network(n_classes, dropout):
         layers += [nn.MaxPool2d(2)]
         before = channels
     features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(POOLED), nn.Flatten())
+    # Layers come in fours; a stage ends in its pooling.
     stages = [f"features.{4 * k + 3}" for k in range(len(CHANNELS))]
     return Classifier(features, before * POOLED[0] * POOLED[1], n_classes, dropout, stages)
 

@@ -112,17 +112,18 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     Raises InputError for an unreadable video, a still picture, a video without a face, or one shorter than the detector's
     window, for unknown names, and unless 0 < alpha < 1.
     """
-    spec, sizes = registry.get(detector), profiles.get(profile)
+    spec, sizes, recipe = registry.get(detector), profiles.get(profile), registry.recipe(detector, profile)
     predict.check(detector, method)
     decide.check_alpha(alpha)
     index, _ = profiles.videos(profile)
     # All that can be wrong with the video is told before minutes of training.
-    track, x, starts, judged = _usable(path, spec)
-    samples = predict.samples_for(detector, method, index, sizes.seed, sizes.samples)
+    track, x, starts, judged = _usable(path, spec, recipe)
+    settings = predict.Settings(recipe=recipe)
+    samples = predict.samples_for(detector, method, index, sizes.seed, sizes.samples, settings=settings)
     known, labels = _validation(samples)
     rule = decide.calibrate(known.mean(0)[:, 1], labels, alpha)
     familiarity = ood.Guard(detector, index, sizes.seed).judge(track, judged)
-    model = predict.fitted(detector, method, index, sizes.seed)
+    model = predict.fitted(detector, method, index, sizes.seed, settings)
     own = model.sample(judged, sizes.samples).mean(1, keepdims=True)
     p_fake = float(own.mean(0)[0, 1])
     decision = str(decide.decide([p_fake], rule)[0]) if familiarity.familiar else decide.CANNOT_TELL
@@ -132,23 +133,23 @@ def analyze(path, detector, method, profile="quick", alpha=0.1):
     table = explain.by_region(shown, spec, model, sizes.samples)
     region, hidden = explain.decisive(table)
     mask = regions.region_mask(shown.crop_landmarks[0], region, shown.crops.shape[1]) if region else None
-    plain = predict.fitted(detector, "deterministic", index, sizes.seed)
+    plain = predict.fitted(detector, "deterministic", index, sizes.seed, settings)
     return Report(Path(path).name, float(track.times[-1] + 1 / track.fps), detector, method, windows, p_fake,
                   tuple(np.percentile(own[:, 0, 1], [TAIL, 100 - TAIL]).tolist()), _measures(own, known), decision, rule,
                   familiarity, _trained_on(index), track.n_faces, worst, table, region, hidden, mask, shown.crops[0], x[worst],
                   explain.sensitivity(plain.model, x[worst : worst + 1])[0], _split(path, index))  # fmt: skip
 
 
-def _usable(path, spec):
+def _usable(path, spec, recipe):
     """Return the track, the inputs to show, the frames where they start, and the inputs to judge by."""
     video.header(path)
     track = tracks.load(path)
     if len(track.times) < LEAST:
         raise InputError(f"{path} is a still picture, one frame: give a video")
     try:
-        x, starts = spec.inputs(track, max(spec.recipe.samples_a_video, int(A_SECOND * track.times[-1])))
+        x, starts = spec.inputs(track, max(recipe.samples_a_video, int(A_SECOND * track.times[-1])))
         # The rule was calibrated on so many inputs a video: a mean over more would spread less than it allows for.
-        return track, x, starts, spec.inputs(track, spec.recipe.samples_a_video)[0]
+        return track, x, starts, spec.inputs(track, recipe.samples_a_video)[0]
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

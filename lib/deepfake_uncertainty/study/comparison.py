@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.study import evaluate, metrics, predict
 
 
@@ -11,10 +12,18 @@ def of_split(samples, split):
     return predict.Samples(samples.probabilities[:, chosen], samples.index[chosen].reset_index(drop=True))
 
 
-def sample_all(index, detectors, methods, seed, T):
-    """Return {(detector, method): Samples} of the test rows of `index`; networks and samples come from the cache if there."""
-    names = [(detector, method) for detector in detectors for method in methods]
-    return {name: of_split(predict.samples_for(*name, index, seed, T), "test") for name in names}
+def sample_all(index, detectors, methods, seed, T, profile="quick"):
+    """Return {(detector, method): Samples} of the test rows of `index`; networks and samples come from the cache if there.
+
+    Each detector is trained by its recipe of `profile`.
+    """
+    found = {}
+    for detector in detectors:
+        settings = predict.Settings(recipe=registry.recipe(detector, profile))
+        for method in methods:
+            samples = predict.samples_for(detector, method, index, seed, T, settings=settings)
+            found[detector, method] = of_split(samples, "test")
+    return found
 
 
 def tables(sampled, seed, n_boot, level="video"):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from deepfake_uncertainty import files, paths, results
+from deepfake_uncertainty.detectors import augment
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything, threads
 
@@ -56,11 +58,6 @@ def _batches(y, size, generator):
     return torch.tensor_split(order, max(1, min(math.ceil(len(order) / size), len(order) // 2)))
 
 
-def _flipped(x, generator):
-    turn = torch.rand(len(x), generator=generator) < 0.5
-    return torch.where(turn[:, None, None, None], x.flip(-1), x)
-
-
 def _descend(module, loss, x, y, recipe, epochs, seed, after=None):
     """Run AdamW with a one-cycle rate on loss(x, y) of balanced batches; return the mean loss of each epoch."""
     generator = torch.Generator().manual_seed(seed)
@@ -73,7 +70,7 @@ def _descend(module, loss, x, y, recipe, epochs, seed, after=None):
         module.train()
         total, batches = 0.0, _batches(y, recipe.batch, generator)
         for batch in batches:
-            images = _flipped(x[batch], generator) if recipe.flip else x[batch]
+            images = augment.augmented(x[batch], recipe, generator)
             value = loss(images.to(device), y[batch].to(device))
             if not torch.isfinite(value):
                 raise InputError(f"the loss is {value.item()} in epoch {epoch + 1}: lower the recipe's learning rate")
@@ -161,11 +158,16 @@ def locked(path):
         yield
 
 
+def read_card(key):
+    """Return the card of a cached model: its recipe, seed, number of samples, history, digest, and seconds of training."""
+    return json.loads((paths.CACHE / "models" / key / "card.json").read_text())
+
+
 def load(key, module):
     """Load the weights cached under `key` into `module` and return their history; InputError when absent or damaged."""
     folder = paths.CACHE / "models" / key
     try:
-        card = json.loads((folder / "card.json").read_text())
+        card = read_card(key)
         if files.digest(folder / "weights.safetensors") != card["weights"]:
             raise ValueError("its weights are not those of its card")
         module.load_state_dict(load_file(folder / "weights.safetensors"))
@@ -211,14 +213,16 @@ def cached(module, x, y, recipe, seed, train=fit, **settings):
         history = _read(key, module)
         if history is None:
             module.load_state_dict(start)
+            begun = time.perf_counter()
             with threads(recipe.threads):
                 history = train(module, x, y, recipe, seed, **settings)
+            seconds = time.perf_counter() - begun
             with files.whole(folder) as temporary:
                 temporary.mkdir()
                 weights = temporary / "weights.safetensors"
                 state = {name: value.cpu().contiguous().clone() for name, value in module.state_dict().items()}
                 save_file(state, weights)
                 card = {"weights": files.digest(weights), "history": history, "samples": len(y), "seed": seed,
-                        "recipe": dataclasses.asdict(recipe)}
+                        "recipe": dataclasses.asdict(recipe), "seconds": seconds}
                 files.write_json(temporary / "card.json", card)
     return key, history

@@ -36,7 +36,9 @@ class Job:
 
 
 def _binary(profile, detector, method):
-    return [predict.samples_for(detector, method, profiles.videos(profile.name, dataset())[0], profile.seed, profile.samples)]
+    index, _ = profiles.videos(profile.name, dataset())
+    settings = predict.Settings(recipe=registry.recipe(detector, profile.name))
+    return [predict.samples_for(detector, method, index, profile.seed, profile.samples, settings=settings)]
 
 
 def dataset():

@@ -20,7 +20,7 @@ import torch
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.study import claims, comparison, detection, evaluate, metrics, profiles
+from deepfake_uncertainty.study import claims, comparison, detection, detectors, evaluate, metrics, profiles
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
@@ -72,9 +72,15 @@ test[test["split"].eq("test")].groupby(["dataset", "generator"], sort=False).agg
 names = DETECTORS or list(registry.DETECTORS)
 binary = comparison.sample_all(sets[home], names, ["deterministic"], SEED, 1, PROFILE)
 table = comparison.tables(binary, SEED, RESAMPLES).droplevel("method")
-sizes = {name: detection.parameters(name) for name in names}
-shown = comparison.readable(table, ["accuracy", "auroc", "ece", "nll"])
-shown.assign(parameters=pd.Series(sizes)).rename(index=plotting.label)
+comparison.readable(table, list(detectors.METRICS)).rename(index=plotting.label)
+
+# %% [markdown]
+# What each costs: weights that are learnt, seconds of training (when it was trained), inputs a second (now, by as many threads as
+# its recipe says). Times are of the machine that ran this, and never repeat.
+
+# %% tags=["nbval-ignore-output"]
+costs = detectors.costs(sets[home], SEED, PROFILE, names)
+costs.set_index("label").round({"train_s": 0, "inputs_per_s": 0})
 
 # %% [markdown]
 # Always saying the commoner class would be right as often as the dotted line says; a detector whose accuracy is no higher has
@@ -90,7 +96,7 @@ for ax, (metric, guess) in zip(axes, guesses.items(), strict=True):
 best = table.xs("auroc", level="metric").sort_values("value").iloc[-1]
 answer = (f"The best of {len(names)} detectors is {plotting.label(best.name)}: AUROC {best.value:.2f} "
           f"[{best.low:.2f}, {best.high:.2f}] on unseen people of {home}.")  # fmt: skip
-found = {"video": table, "parameters": sizes, "majority": guesses["accuracy"]}
+found = {"video": table, "parameters": costs["parameters"], "majority": guesses["accuracy"]}
 results.save(figure, "02_detectors", found, PROFILE, SEED, answer);
 
 # %% [markdown]

@@ -78,11 +78,6 @@ def by_kind(values):
     return blind - biological
 
 
-def parameters(name):
-    """Return how many parameters the network of a detector (registry name) has, for two classes."""
-    return sum(weight.numel() for weight in registry.get(name).build(2, 0.2).parameters())
-
-
 def majority(index):
     """Return the share in [0, 1] of the test videos that always saying the commoner of real and fake gets right."""
     fake = index.loc[index["split"].eq("test"), "generator"].ne("real").mean()

@@ -37,7 +37,7 @@ def costs(index, seed, profile="quick", detectors=tuple(registry.DETECTORS), cou
         x, _ = predict.load_inputs(index[:1], spec, count=settings.recipe.samples_a_video)
         x = torch.from_numpy(x)[torch.arange(count) % len(x)]
         rows[name] = {"label": spec.label, "parameters": parameters(model.model), "frames": spec.window,
-                      "train_s": train.read_card(model.key)["seconds"],
+                      "train_s": sum(train.read_card(key)["seconds"] for key in model.keys),
                       "inputs_per_s": speed(model.model, x, settings.recipe.threads)}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("detector")
 

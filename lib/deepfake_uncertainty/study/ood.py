@@ -177,7 +177,7 @@ class Guard:
         known = index[index["split"] != "test"].reset_index(drop=True)
         code = results.code_digest("study/ood.py", "study/predict.py", "datasets", "detectors", "signals")
         path = paths.CACHE / "ood" / f"{files.digest(self.model.key, predict.fingerprint(known), code)}.npz"
-        found = predict._stored(path, lambda: self._read(known))
+        found = predict.stored(path, lambda: self._read(known))
         self.bank, self.owners = found["bank"], found["owners"]
         columns, people = [str(name) for name in found["names"]], [str(name) for name in found["people"]]
         self.known = pd.DataFrame(found["known"], columns=columns, index=people)

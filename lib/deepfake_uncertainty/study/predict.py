@@ -32,7 +32,7 @@ class Samples(NamedTuple):
     index: pd.DataFrame
 
 
-def _stored(path, make):
+def stored(path, make):
     """Return the arrays (a dict) of the .npz at `path`; where it is absent or damaged, make() them and write it."""
     with train.locked(path):
         try:
@@ -54,7 +54,7 @@ def _video_inputs(path, spec, count, code):
         return {"x": np.asarray(x, dtype=np.float32), "starts": np.asarray(starts, dtype=np.int64)}
 
     key = files.digest(Path(path), spec.name, spec.window, count, code)
-    found = _stored(paths.CACHE / "inputs" / f"{key}.npz", make)
+    found = stored(paths.CACHE / "inputs" / f"{key}.npz", make)
     return found["x"], found["starts"]
 
 
@@ -102,7 +102,7 @@ def _batches(x):
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A trained model, its recipe, the cache key of its weights, and (path, reason) of training videos left out."""
+    """A trained model, its recipe, its cache key, (path, reason) of training videos left out, and the keys of its parts."""
 
     method: str
     seed: int
@@ -110,6 +110,7 @@ class Fitted:
     recipe: object
     key: str
     skipped: list
+    keys: tuple = ()
 
     def sample(self, x, T):
         """Return probabilities float32 (T, N, classes) of inputs x float32 (N, C, H, W); one sample if deterministic."""
@@ -134,7 +135,7 @@ def fitted(detector, method, index, seed, settings=None):
         for part, key in zip(way.parts(model), found["keys"], strict=True):
             train.load(key, part)
         skipped = [tuple(pair) for pair in found["skipped"]]
-        return Fitted(method, seed, model, settings.recipe, files.digest(found["keys"]), skipped)
+        return Fitted(method, seed, model, settings.recipe, files.digest(found["keys"]), skipped, tuple(found["keys"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # absent or damaged: below, `train.cached` says so
     log.info("%s %s: reading %d training videos, then training what the cache does not hold", detector, method, len(training))
@@ -142,7 +143,7 @@ def fitted(detector, method, index, seed, settings=None):
     data = methods.Data(x, rows["label"].to_numpy(), lambda: _calibration(index, spec, settings))
     model, keys = way.fit(spec, data, seed, settings)
     files.write_json(note, {"keys": keys, "skipped": rows.attrs["skipped"]})
-    return Fitted(method, seed, model, settings.recipe, files.digest(keys), rows.attrs["skipped"])
+    return Fitted(method, seed, model, settings.recipe, files.digest(keys), rows.attrs["skipped"], tuple(keys))
 
 
 def _calibration(index, spec, settings):
@@ -199,7 +200,7 @@ def samples_for(detector, method, index, seed, T, on=None, settings=None):
         return {"probabilities": model.sample(x, T), "video": of, "start": rows["start"].to_numpy(), "skipped": skipped}
 
     name = files.digest(model.key, method, T, seed, settings.classes, fingerprint(asked), _code())
-    found = _stored(paths.CACHE / "samples" / f"{name}.npz", make)
+    found = stored(paths.CACHE / "samples" / f"{name}.npz", make)
     rows = asked.loc[found["video"], COLUMNS].assign(start=found["start"]).reset_index(drop=True)
     rows["label"] = labels(rows["generator"], settings.classes)
     rows.attrs["skipped"] = model.skipped + [tuple(pair) for pair in json.loads(str(found["skipped"]))]

@@ -18,7 +18,7 @@ import torch
 
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import comparison, profiles
+from deepfake_uncertainty.study import claims, comparison, profiles
 from deepfake_uncertainty.uncertainty.measures import measures
 
 # %% tags=["parameters"]
@@ -222,6 +222,13 @@ for (detector, method), row in numbers.xs("epistemic_gain", level="metric").drop
     verdict = "a gain" if row.low > 0 else "a loss" if row.high < 0 else "no difference shown"
     name = f"{plotting.label(detector)}, {plotting.label(method)}"
     print(f"{name}: {row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]: {verdict}")
+
+# %%
+told, who = int(index["split"].eq("test").sum()), plotting.label
+rows = [claims.row("Q1", f"failure AUROC, {score} less softmax response", stochastic.loc[detector, method, f"{score}_gain"],
+                   data=", ".join(index["dataset"].unique()), detector=f"{who(detector)}, {who(method)}", n=told)
+        for detector, method in dict.fromkeys(stochastic.index.droplevel("metric")) for score in ("aleatoric", "epistemic")]
+claims.write("01", rows, PROFILE, SEED)[["claim", "statistic", "detector", "value", "low", "high", "verdict"]].round(3)
 
 # %% [markdown]
 # ## Summary

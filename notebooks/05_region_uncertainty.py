@@ -20,7 +20,7 @@ import torch
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage, tracks
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.study import comparison, profiles, regions, regionstats
+from deepfake_uncertainty.study import claims, comparison, profiles, regions, regionstats
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
@@ -170,7 +170,10 @@ for ax, kind in zip(axes, ("rank", "centred"), strict=True):
     plotting.intervals(ax, rows.assign(name=names).drop(columns="n"))
     ax.axvline(0, color="0.6", linestyle=":", zorder=0)
     ax.set(title=f"{kind} correlation (n = {rows['n'].iloc[0]} cells)", xlim=(-1, 1), xlabel="correlation with share painted")
-results.save(figure, "05_correlation", both, PROFILE, SEED);
+own = both.xs(("total", "rank"), level=("score", "kind"))
+above = int((own["low"] > 0).sum())
+answer = f"In {above} of {len(own)} ways of asking, what a region carries rises with the share of it that was painted."
+results.save(figure, "05_correlation", both, PROFILE, SEED, answer);
 
 # %% [markdown]
 # ## Reading
@@ -193,6 +196,13 @@ found = results.frame("05_correlation", None, ["fill", "detector", "way", "score
 for (fill, detector), part in found.xs(("total", "rank"), level=("score", "kind")).groupby(["fill", "detector"], sort=False):
     text = ", ".join(f"{way} {r.value:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for (_, _, way), r in part.iterrows())
     print(f"C6, {plotting.label(detector)}, {fill}: {text}: {regionstats.verdict(part)}")
+
+# %%
+said = "what a region carries with the share painted, rank correlation"
+rows = [claims.row("C6", f"{said}, {way}", row[["value", "low", "high"]],
+                   data=", ".join(index["dataset"].unique()), detector=f"{plotting.label(detector)}, {fill}", n=row["n"])
+        for (fill, detector, way), row in found.xs(("total", "rank"), level=("score", "kind")).iterrows()]  # fmt: skip
+claims.write("05", rows, PROFILE, SEED)[["claim", "statistic", "detector", "value", "low", "high", "verdict"]].round(3)
 
 # %% [markdown]
 # ## Summary

@@ -21,7 +21,7 @@ import torch
 
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import comparison, localise, patterns, predict, profiles, regionstats
+from deepfake_uncertainty.study import claims, comparison, localise, patterns, predict, profiles, regionstats
 from deepfake_uncertainty.uncertainty import maps
 from deepfake_uncertainty.uncertainty.measures import measures
 
@@ -132,7 +132,10 @@ for ax, (metric, title) in zip(axes, {"auroc": "AUROC over pixels", "hit": "poin
     ax.set(xlim=(0, 1.02), xlabel=title)
 axes[0].axvline(0.5, color="0.6", linestyle=":", zorder=0)
 axes[1].axvline(table.loc[("total", "all", "area"), "value"], color="0.6", linestyle=":", zorder=0)
-results.save(figure, "06_localisation", table, PROFILE, SEED);
+area, gain = table.loc[("total", "all", "auroc")], table.loc[("total", "all", "gain")]
+answer = (f"The map of the total uncertainty finds the painted pixels with AUROC {area.value:.2f} [{area.low:.2f}, "
+          f"{area.high:.2f}], {gain.value:+.2f} against a blob in the middle of the face.")  # fmt: skip
+results.save(figure, "06_localisation", table, PROFILE, SEED, answer);
 
 # %% [markdown]
 # The dotted lines are chance: 0.5, and the mean share of the crop that is painted.
@@ -221,6 +224,14 @@ for name in ("total", "epistemic"):
     verdicts = [regionstats.verdict(told.loc[[name], ["low", "high"]] - level) for level in against.values()]
     print(f"C5, {name}: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]; chance {row.chance:.2f} (p = {row.p:.3f}): "
           f"{verdicts[0]}; best control {best:.2f}: {verdicts[1]}")  # fmt: skip
+
+# %%
+who, names_of = {"data": ", ".join(index["dataset"].unique()), "detector": plotting.label(DETECTOR)}, ["value", "low", "high"]
+rows = [claims.row("C5", f"videos told by the map of {name}, above the best control", told.loc[name, names_of], best,
+                   n=told.loc[name, "n"], **who) for name in ("total", "epistemic")]  # fmt: skip
+rows += [claims.row("C6", f"AUROC of {name} for painted pixels, above a blob in the middle",
+                    places.loc[(name, "gain"), names_of], n=len(data.rows), **who) for name in ("total", "epistemic")]  # fmt: skip
+claims.write("06", rows, PROFILE, SEED)[["claim", "statistic", "value", "low", "high", "bound", "verdict"]].round(3)
 
 # %% [markdown]
 # ## Summary

@@ -229,8 +229,9 @@ for name in ("total", "epistemic"):
 who, names_of = {"data": ", ".join(index["dataset"].unique()), "detector": plotting.label(DETECTOR)}, ["value", "low", "high"]
 rows = [claims.row("C5", f"videos told by the map of {name}, above the best control", told.loc[name, names_of], best,
                    n=told.loc[name, "n"], **who) for name in ("total", "epistemic")]  # fmt: skip
-rows += [claims.row("C6", f"AUROC of {name} for painted pixels, above a blob in the middle",
-                    places.loc[(name, "gain"), names_of], n=len(data.rows), **who) for name in ("total", "epistemic")]  # fmt: skip
+rows += [claims.row("C6", f"AUROC of {name} for painted pixels, above a central blob",
+                    places.loc[(name, "gain"), names_of], n=len(data.rows), **who)
+         for name in ("total", "epistemic")]  # fmt: skip
 claims.write("06", rows, PROFILE, SEED)[["claim", "statistic", "value", "low", "high", "bound", "verdict"]].round(3)
 
 # %% [markdown]

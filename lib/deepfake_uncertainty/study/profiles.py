@@ -22,7 +22,11 @@ _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCel
 @dataclass(frozen=True)
 class Profile:
     """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the
-    sampling (T samples, bootstrap resamples); the detectors that are compared by every task, and by which methods."""
+    sampling (T samples, bootstrap resamples).
+
+    `compared` are the detectors asked by every task, and by which `methods`; `left_out` those that meet every generator
+    unseen, trained by a share `passes` of their recipe's passes.
+    """
 
     name: str
     identities: int
@@ -34,6 +38,8 @@ class Profile:
     seed: int = 0
     compared: tuple = ("resnet18", "fakecatcher")
     methods: tuple = ("deterministic", "mc_dropout", "bnn")
+    left_out: tuple = ("resnet18", "fakecatcher", "motion_phase")
+    passes: float = 0.5
 
     def benchmark(self, dataset):
         """Return the identities, n_frames, seed and compressions of 'SynthFF' or 'SynthAV'."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import detection, methods, predict, profiles, sources
+from deepfake_uncertainty.study import detection, leave_out, methods, predict, profiles, sources
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Job:
     @property
     def after(self):
         """Return the job whose network this one starts from, or None."""
-        return None if self.method == "deterministic" else Job(self.task, self.detector, "deterministic")
+        return None if self.method == "deterministic" or self.task == "unseen" else Job(self.task, self.detector, "deterministic")
 
 
 def _binary(profile, detector, method):
@@ -66,7 +66,13 @@ def _across(profile, detector, method):
         sets[one], sets[other], [detector], [method], profile.seed, profile.samples).values()]  # fmt: skip
 
 
-TASKS = {"binary": _binary, "sources": _sources, "generators": _generators, "across": _across}
+def _unseen(profile, detector, method):
+    index, _ = profiles.videos(profile.name, dataset())
+    found = leave_out.sample_all(index, [detector], method, profile.seed, profile.samples, profile.passes)
+    return list(found.values())
+
+
+TASKS = {"binary": _binary, "sources": _sources, "generators": _generators, "across": _across, "unseen": _unseen}
 
 
 def jobs(profile):
@@ -76,7 +82,7 @@ def jobs(profile):
     found += [Job("sources", name, "deterministic") for name in profile.compared]
     found += [Job(task, name, method) for task in ("generators", "across") for name in profile.compared
               for method in ("deterministic", "bnn")]  # fmt: skip
-    return found
+    return found + [Job("unseen", name, "mc_dropout") for name in profile.left_out]
 
 
 def run(job, profile):

@@ -1,0 +1,47 @@
+"""The batch's jobs: named, in order, and those that the notebooks read."""
+
+import ast
+
+import jupytext
+import pytest
+
+from deepfake_uncertainty import notebook
+from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.study import profiles, trainings
+
+QUICK = trainings.jobs(profiles.get("quick"))
+
+
+def test_every_detector_is_trained_and_every_job_has_a_name_of_its_own():
+    assert {job.detector for job in QUICK if job.task == "binary"} == set(registry.DETECTORS)
+    assert len({job.name for job in QUICK}) == len(QUICK)
+    assert {job.task for job in QUICK} == set(trainings.TASKS)
+
+
+def test_a_network_is_trained_before_what_starts_from_it():
+    assert all(job.after is None or job.after in QUICK for job in QUICK)
+    assert trainings.Job("binary", "resnet18", "bnn").after == trainings.Job("binary", "resnet18", "deterministic")
+
+
+def test_unknown_names_are_one_line():
+    for job, message in ((("dance", "resnet18", "bnn"), "unknown task 'dance'"), (("binary", "x", "bnn"), "unknown detector 'x'"),
+                         (("binary", "resnet18", "x"), "unknown method 'x'")):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            trainings.run(trainings.Job(*job), profiles.get("quick"))
+
+
+def declared(stem):
+    script = jupytext.read(next(path for path in notebook.sources() if path.stem == stem))
+    cell = next(cell.source for cell in script.cells if "parameters" in cell.metadata.get("tags", []))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
+
+
+def test_notebooks_ask_for_what_the_jobs_have_trained():
+    quick = profiles.get("quick")
+    first, second, fourth = (declared(stem) for stem in ("01_method_comparison", "02_detection", "04_leave_one_out"))
+    assert tuple(first["DETECTORS"]) == tuple(second["COMPARED"]) == quick.compared
+    assert tuple(first["METHODS"]) == quick.methods and set(second["METHODS"]) <= set(quick.methods)
+    assert tuple(fourth["DETECTORS"]) == quick.left_out and fourth["PASSES"] == quick.passes
+    assert first["SAMPLES"] == second["SAMPLES"] == fourth["SAMPLES"] == quick.samples
+    assert {one["SEED"] for one in (first, second, fourth)} == {quick.seed}

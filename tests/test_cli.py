@@ -161,7 +161,7 @@ def test_bad_videos_among_good_ones_are_listed_and_counted(world, capsys):
     video.encode(folder / "006.mp4", np.zeros((8, 32, 32, 3), np.uint8), 8.0)
     for _ in range(2):  # the second time from the cache
         code, out, err = call(capsys, "train", "small", "deterministic")
-        assert code == 0 and out == "small deterministic: 1 samples of 28 rows; 3 of 16 videos skipped\n"
+        assert code == 0 and out == "binary.small.deterministic: 1 samples of 28 rows; 3 videos skipped\n"
         listed = [line for line in err.splitlines() if line.startswith("skipped ")]
         assert [Path(line.split(":")[0]).name for line in listed] == ["000.mp4", "002.mp4", "006.mp4"]
         assert "0 bytes" in listed[0] and "no face" in listed[1] and "no face" in listed[2]

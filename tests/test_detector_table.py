@@ -53,7 +53,7 @@ def test_costs_by_hand(world):
     assert row["parameters"] == 12 * 2 + 2 and row["label"] == "Small" and row["frames"] == 1
     assert row["train_s"] > 0 and row["inputs_per_s"] > 0
     model = predict.fitted("small", "deterministic", world, 0)
-    card = train.read_card(model.key)
+    card = train.read_card(model.keys[0])
     assert card["seconds"] == row["train_s"] and card["recipe"]["epochs"] == len(card["history"]) == 40
 
 

@@ -143,7 +143,7 @@ def test_training_repeats_to_the_byte(name):
 def test_stages_exist_and_are_passed_in_their_order(name):
     network = registry.get(name).build(2, 0.3).eval()
     parts, seen = dict(network.named_modules()), []
-    assert len(network.stages) >= 3 and all(stage in parts for stage in network.stages)
+    assert len(network.stages) >= 2 and all(stage in parts for stage in network.stages)
     for stage in network.stages:
         parts[stage].register_forward_hook(lambda *_, stage=stage: seen.append(stage))
     with torch.no_grad():

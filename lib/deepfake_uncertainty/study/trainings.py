@@ -85,6 +85,13 @@ def jobs(profile):
     return found + [Job("unseen", name, "mc_dropout") for name in profile.left_out]
 
 
+def left_out(job, profile):
+    """Return (path, reason) of the videos that the data sets of a Job leave out before any of its trainings."""
+    one = job.task in ("binary", "unseen")
+    _, absent = profiles.videos(profile.name, dataset()) if one else profiles.all_videos(profile.name)
+    return list(absent.itertuples(index=False, name=None))
+
+
 def run(job, profile):
     """Train, sample and cache what a Job of a profile needs; return its Samples. Raises InputError for unknown names."""
     if job.task not in TASKS:

@@ -10,14 +10,14 @@ from deepfake_uncertainty.errors import InputError
 # Convolutions over pictures are 1.6 times as fast by two threads. Rates, passes and changes of the images are sized for a
 # minute of two threads on SynthFF quick and judged by its validation split.
 BLIND = Recipe(epochs=8, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=2, samples_a_video=8, flip=True, threads=2)
-# From scratch, what is deep or has no prior about pictures learns late: on larger data it gets more passes.
-VARIED = replace(BLIND, weight_decay=5e-2, shift=4, colour=0.2)
-XCEPTION = replace(VARIED, epochs=4)
-B4 = replace(VARIED, epochs=3, lr=2e-3)
-LITE = replace(VARIED, epochs=6)
-MOBILENET = replace(VARIED, epochs=10, lr=3e-3)
-VIT = replace(VARIED, epochs=10, lr=5e-4)
-CLIP = replace(VARIED, epochs=5, batch=8, samples_a_video=4)
+# Only weights that know pictures already get moved and recoloured ones: from scratch a minute is too short for them (nll of
+# MobileNet on validation videos 0.51 with, 0.37 without). On larger data, what learns late gets more passes.
+LITE = replace(BLIND, epochs=6, weight_decay=5e-2, shift=4, colour=0.2)
+MOBILENET = replace(BLIND, lr=3e-3)
+XCEPTION = replace(BLIND, epochs=4)
+B4 = replace(BLIND, epochs=3, lr=2e-3)
+VIT = replace(BLIND, epochs=10, lr=5e-4, weight_decay=5e-2)
+CLIP = replace(BLIND, epochs=5, batch=8, samples_a_video=4)
 PPG = Recipe(epochs=20, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=5, samples_a_video=8)
 MOTION = Recipe(epochs=15, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=5, samples_a_video=8)
 DEEP = partial(motion.network, channels=motion.DEEP_CHANNELS)

@@ -1,6 +1,7 @@
 """Index to detector inputs to samples of probabilities, each step kept in a content-keyed cache."""
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -48,12 +49,19 @@ def stored(path, make):
         return arrays
 
 
+def _called(function):
+    """Return a function, or a partial of one, as text: detectors that read the same inputs share them in the cache."""
+    if isinstance(function, functools.partial):
+        return _called(function.func), function.args, sorted(function.keywords.items())
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 def _video_inputs(path, spec, count, code):
     def make():
         x, starts = spec.inputs(tracks.load(path), count)
         return {"x": np.asarray(x, dtype=np.float32), "starts": np.asarray(starts, dtype=np.int64)}
 
-    key = files.digest(Path(path), spec.name, spec.window, count, code)
+    key = files.digest(Path(path), _called(spec.inputs), spec.window, count, code)
     found = stored(paths.CACHE / "inputs" / f"{key}.npz", make)
     return found["x"], found["starts"]
 

@@ -51,3 +51,26 @@ def test_fewer_samples_are_the_first_ones():
     np.testing.assert_array_equal(found["T", "1"].probabilities, samples.probabilities[:1])
     with pytest.raises(InputError, match="6 of 5"):
         ablations.fewer_samples(samples, [6])
+
+
+def test_an_input_of_another_kind_is_a_detector_of_its_own_with_a_name_of_its_own(monkeypatch):
+    monkeypatch.setattr(ablations.registry, "DETECTORS", dict(ablations.registry.DETECTORS))
+    found = ablations.inputs("window", [64, 32], "fakecatcher", "bnn", 3, usual=64)
+    assert [one.detector for one in found] == ["fakecatcher", "fakecatcher, window 32"]
+    spec = ablations.registry.get("fakecatcher, window 32")
+    assert spec.window == 32 and spec.inputs.keywords == {"window": 32}
+    assert ablations.registry.get("fakecatcher").inputs is not spec.inputs
+
+
+def test_every_setting_is_held_against_the_usual_one():
+    rng, index = np.random.default_rng(0), people(40)
+    index["label"] = index["generator"].ne("real").astype(int)
+    good = np.where(index["label"], 0.8, 0.2) + rng.normal(0, 0.05, len(index))
+    bad = rng.random(len(index))
+    sampled = {("delta", name): predict.Samples(np.stack([1 - p, p], -1)[None], index)
+               for name, p in (("0.1", good), ("0.3", bad))}  # fmt: skip
+    found = ablations.vary("delta", [0.1, 0.3], "resnet18", "bnn", 3)
+    table = ablations.against_usual(sampled, found, "auroc", 0, 200)
+    row = table.loc["delta", "0.3"]
+    assert len(table) == 1 and row["high"] < 0 and row["p_holm"] == row["p"] < 0.05
+    assert ablations.starred(found, "delta") == {"0.1": "0.1 *", "0.3": "0.3"}

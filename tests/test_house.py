@@ -262,7 +262,7 @@ def test_every_result_is_whole(path):
     assert {"name", "numbers", "profile", "seed", "versions", "code", "hardware"} <= set(json.loads(path.read_text()))
     # A figure is whole; numbers without one have neither file.
     assert path.with_suffix(".png").is_file() == path.with_suffix(".pdf").is_file()
-    assert path.with_suffix(".png").is_file() or path.stem.endswith(("_claims", "_answer"))
+    assert path.with_suffix(".png").is_file() or path.stem.endswith(("_claims", "_differences"))
 
 
 def test_whole_leaves_nothing_on_failure(tmp_path):

@@ -1,12 +1,16 @@
 """What depends on our choices: one choice is varied at a time, all others stay those of the study."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 
 import pandas as pd
 
+from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import comparison, evaluate, predict
+from deepfake_uncertainty.study import comparison, evaluate, predict, significance
+
+CHOICES = {"dropout": "mc_dropout", "placement": "mc_dropout", "prior_std": "bnn", "delta": "bnn"}  # and what they shape
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,35 @@ def vary(choice, values, detector, method, T, usual=None, **fixed):
     usual = getattr(predict.Settings(), choice) if usual is None else usual
     return [Variant(choice, str(value), detector, method, predict.Settings(**fixed, **{choice: value}), T, usual=value == usual)
             for value in values]  # fmt: skip
+
+
+def people(shares, detector, method, T):
+    """Return a Variant for each share of the training people; all of them is usual."""
+    return [Variant("people", str(share), detector, method, T=T, people=share, usual=share == 1) for share in shares]
+
+
+def inputs(choice, values, detector, method, T, usual):
+    """Return a Variant for each value of a keyword of a detector's input function, such as a window or a magnification.
+
+    The detector with another input joins the registry of this process under a name of its own.
+    """
+    spec, found = registry.get(detector), []
+    for value in values:
+        name = detector if value == usual else f"{detector}, {choice} {value}"
+        other = {"inputs": functools.partial(spec.inputs, **{choice: value})} | ({"window": value} if choice == "window" else {})
+        registry.DETECTORS.setdefault(name, dataclasses.replace(spec, name=name, **other))
+        found.append(Variant(choice, str(value), name, method, T=T, usual=value == usual))
+    return found
+
+
+def variants(detector, T, shares, input_choices, **choices):
+    """Return all Variants of a study of one detector: `choices` {setting: values}, shares of the training people, and
+    `input_choices` {keyword of its input: (values, the usual one)}."""
+    found = [one for choice, values in choices.items() for one in vary(choice, values, detector, CHOICES[choice], T)]
+    found += people(shares, detector, "bnn", T)
+    for choice, (values, usual) in input_choices.items():
+        found += inputs(choice, values, detector, "bnn", T, usual)
+    return found
 
 
 def fewer_people(index, share):
@@ -75,3 +108,21 @@ def tables(sampled, seed, n_boot):
     """Return `evaluate.table` of every entry of {(choice, value): Samples}: levels choice, value, metric; value, low, high."""
     parts = {name: evaluate.table(*samples, seed, n_boot) for name, samples in sampled.items()}
     return pd.concat(parts, names=["choice", "setting", "metric"])
+
+
+def starred(found, choice):
+    """Return {value: text} of a choice, the usual value marked by an asterisk."""
+    return {one.value: f"{one.value}{' *' if one.usual else ''}" for one in found if one.choice == choice}
+
+
+def against_usual(sampled, found, metric, seed, n_boot):
+    """Return how each setting differs from the usual one of its choice in `metric`, on the same resamples of the same videos.
+
+    A frame by (choice, setting): value, low, high, p (two-sided, bootstrap) and p_holm, corrected over all rows (Holm 1979).
+    """
+    usual = {one.choice: one.value for one in found if one.usual}
+    rows = {(one.choice, one.value): significance.difference(
+                sampled[one.choice, one.value], sampled[one.choice, usual[one.choice]], seed, n_boot).loc[metric]
+            for one in found if not one.usual and one.choice in usual}  # fmt: skip
+    table = pd.DataFrame(rows).T.rename_axis(["choice", "setting"])
+    return table.assign(p_holm=significance.holm(table["p"]))

@@ -13,6 +13,7 @@ JOBS_BY_NAME = {job.name: job for job in trainings.jobs(profiles.get(PROFILE))}
 # Real data have no truth to show: the benchmark's own notebook is left out for them.
 KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
 NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
+LEDGER = "09_claims"
 RUNS = f".cache/runs/{PROFILE}"
 BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
 
@@ -91,9 +92,15 @@ rule train:
         "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
+def read_by(wildcards):
+    """The ledger of claims reads what the notebooks before it have written."""
+    return [f"{RUNS}/{name}.notebook" for name in NOTEBOOKS if name < wildcards.notebook and wildcards.notebook == LEDGER]
+
+
 rule run_notebook:
     input:
         rules.trainings.input,
+        read_by,
     output:
         # The runner writes it whole, and the last good one stays where it is when a run fails.
         touch(f"{RUNS}/{{notebook}}.notebook"),

@@ -42,17 +42,19 @@ def dropout_entry(name, network, images, T, bar):
                  threads=THREADS)  # fmt: skip
 
 
-def bayesian(network, T, batches, part=None):
-    """Yield the entries of a Bayesian network: against both kinds of layers, and against T deterministic passes."""
+def bayesian(network, T, few, batches, part=None):
+    """Yield the entries of a Bayesian network: T samples against `few` passes of bayesian-torch's layers, whose passes all cost
+    the same, and, with `few` of ours, against its floor, deterministic passes."""
     posterior = bayes.VariationalPosterior(network, parts=("",) if part is None else bayes.last_stage(network))
-    name = f"BNN {part or 'all'}, ResNet18, T={T}, {sum(map(len, batches))} images by {len(batches[0])}"
+    name = f"BNN {part or 'all'}, ResNet18, {sum(map(len, batches))} images by {len(batches[0])}"
     bars = {"Reparameterization": 2, "Flipout": 4} if part is None else {"Reparameterization": 4}
     for kind, bar in bars.items():
         theirs = converted(network, kind, part)
-        yield Entry(name, lambda: bayes.samples(posterior, batches, T, 0), f"bayesian-torch, {kind}",
-                    lambda theirs=theirs: repeated(theirs, batches, T), bar, threads=THREADS)  # fmt: skip
-    yield Entry(f"{name}, against its floor", lambda: bayes.samples(posterior, batches, T, 0), f"{T} deterministic passes",
-                lambda: repeated(network, batches, T), threads=THREADS)  # fmt: skip
+        yield Entry(f"{name}, T={T} (peer timed on {few}, scaled)", lambda: bayes.samples(posterior, batches, T, 0),
+                    f"bayesian-torch, {kind}", lambda theirs=theirs: repeated(theirs, batches, few), bar, peer_units=few / T,
+                    threads=THREADS)  # fmt: skip
+    yield Entry(f"{name}, T={few}, its floor", lambda: bayes.samples(posterior, batches, few, 0), f"{few} deterministic passes",
+                lambda: repeated(network, batches, few), threads=THREADS)  # fmt: skip
 
 
 def ensemble(network, count, batches):
@@ -80,5 +82,5 @@ def entries(small):
     # Batches as the study's own: a layer of bayesian-torch draws at each of them.
     batches = torch.rand(8 if small else 512, 3, 64, 64).split(predict.BATCH)
     yield ensemble(network, 2 if small else 5, batches)
-    yield from bayesian(network, 2 if small else 20, batches)
-    yield from bayesian(network, T, batches, "features.1.layer4")
+    yield from bayesian(network, 2 if small else 20, 2, batches)
+    yield from bayesian(network, T, 2, batches, "features.1.layer4")

@@ -27,7 +27,7 @@ def lightness(color):
     return 116 * np.cbrt(y) - 16 if y > 0.008856 else 903.3 * y
 
 
-@pytest.mark.parametrize("group", ["DETECTORS", "METHODS", "GENERATORS", "OUTCOMES", "VERDICTS"])
+@pytest.mark.parametrize("group", ["DETECTORS", "METHODS", "GENERATORS", "OUTCOMES", "TRAININGS", "VERDICTS"])
 def test_colours_of_a_group_differ_in_greyscale(group):
     levels = np.sort([lightness(color) for color in getattr(plotting, group).values()])
     assert np.diff(levels).min() > 6

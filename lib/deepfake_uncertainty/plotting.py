@@ -24,6 +24,7 @@ GENERATORS = {
     "faceswap-wav2lip": "#FDC1C9", "fsgan-wav2lip": "#A685CA",
 }  # fmt: skip
 OUTCOMES = {"right": "#56B4E9", "wrong": "#A63A00"}
+TRAININGS = {"seen": "#4477AA", "unseen": "#CCBB44"}  # a generator that a detector was trained on, or never met
 VERDICTS = {"supported": "#1B6B3A", "undecided": "#9A9A9A", "contradicted": "#D9480F"}
 LABELS = {
     "resnet18": "ResNet18", "xception": "Xception", "efficientnet_b4": "EfficientNet-B4",
@@ -48,7 +49,7 @@ def use_style():
 
 def color(name):
     """Return the fixed colour of a detector, method, generator or outcome; raises InputError for a name without one."""
-    known = DETECTORS | METHODS | GENERATORS | OUTCOMES | VERDICTS
+    known = DETECTORS | METHODS | GENERATORS | OUTCOMES | TRAININGS | VERDICTS
     if name not in known:
         raise InputError(f"no colour for '{name}': add it to plotting.py (known: {', '.join(known)})")
     return known[name]
@@ -189,7 +190,7 @@ def grouped_intervals(ax, frame):
 
 def _style(name, style, n):
     """Return line keywords: the colour, dash and label with n that belong to `name`; `style` overrides them."""
-    known = DETECTORS | METHODS | GENERATORS | OUTCOMES
+    known = DETECTORS | METHODS | GENERATORS | OUTCOMES | TRAININGS | VERDICTS
     base = {"color": known.get(name, "0.35"), "linestyle": STYLES.get(name, "-")}
     if name is not None:
         base["label"] = label(name) if n is None else f"{label(name)} (n = {n})"

@@ -76,12 +76,11 @@ TASKS = {"binary": _binary, "sources": _sources, "generators": _generators, "acr
 
 
 def jobs(profile):
-    """Return the Jobs of a `profiles.Profile`: all detectors as they are, the compared ones by every task and method."""
+    """Return the Jobs of a `profiles.Profile` that notebooks read: all detectors as they are, the compared ones by every
+    method, the source detector of the data card, and those that meet every generator unseen."""
     found = [Job("binary", name, "deterministic") for name in registry.DETECTORS]
     found += [Job("binary", name, method) for name in profile.compared for method in profile.methods if method != "deterministic"]
-    found += [Job("sources", name, "deterministic") for name in profile.compared]
-    found += [Job(task, name, method) for task in ("generators", "across") for name in profile.compared
-              for method in ("deterministic", "bnn")]  # fmt: skip
+    found.append(Job("sources", "resnet18", "deterministic"))
     return found + [Job("unseen", name, "mc_dropout") for name in profile.left_out]
 
 

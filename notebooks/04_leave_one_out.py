@@ -184,5 +184,5 @@ for training, part in kept.groupby("training"):
 # **Limits**: one seed in quick, few test people, half of the usual passes; SynthFF's generators are alike in ways that real ones
 # are not, since five of them paint with networks of this project.
 #
-# References: Kose et al. 2025; Vovk et al. 2005; Gal and Ghahramani 2016. Next: [05 Region
-# uncertainty](05_region_uncertainty.ipynb).
+# References: Kose et al. 2025; Vovk et al. 2005; Gal and Ghahramani 2016. Next: [06 Pixel
+# uncertainty](06_pixel_uncertainty.ipynb).

@@ -245,4 +245,4 @@ claims.write("06", rows, PROFILE, SEED)[["claim", "statistic", "value", "low", "
 # masks of whole-face swaps leave little to find; Grad-CAM is taken from the deepest layer of at least 7 x 7 places.
 #
 # References: Simonyan et al. 2014; Selvaraju et al. 2017; Smilkov et al. 2017; Adebayo et al. 2018; Zhang et al. 2018
-# (pointing game). Back to [05 Region uncertainty](05_region_uncertainty.ipynb).
+# (pointing game). Next: [07 Ablations](07_ablations.ipynb).

@@ -118,6 +118,6 @@ def draw(table):
         ax.set_yticks(range(len(rows)), [", ".join(filter(None, part)) for part in parts], fontsize=6)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.axvline(0, color="0.3", linewidth=0.8, zorder=0)
-        ax.set_title(f"{name}: {CLAIMS[name]}", loc="left", fontsize=7)
+        ax.set_title(f"{name}: {CLAIMS[name]}", loc="right", fontsize=7)
     axes[-1, 0].set_xlabel("statistic less its bound (own units)")
     return figure

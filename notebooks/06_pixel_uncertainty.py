@@ -64,7 +64,7 @@ pd.DataFrame({name: [value.item()] for name, value in ours.items()}).round(3)
 # %% [markdown]
 # ## Data
 
-# %% tags=["nbval-check-output"]
+# %%
 index, skipped = profiles.videos(PROFILE)
 leakage.check_leakage(index)
 data = localise.frames(index, DETECTOR, FRAMES)

@@ -71,22 +71,22 @@ def table(results, names):
     return pd.concat({key: evaluate.frame(found) for key, found in results.items()}, names=[*names, "metric"])
 
 
-def sweep(targets, chosen, strengths, seed, T, n_boot, rounded=False):
-    """Return the `table` (detector, method, attack, strength) of {name: Attack} on Targets at `strengths` of 255.
+def sweep(targets, chosen, strengths, seed, T, n_boot):
+    """Return two `table`s (detector, method, attack, strength) of {name: Attack} on Targets at `strengths` of 255.
 
-    `rounded`: each attacked clip is shown as 8-bit pictures through the detector's own way, instead of unrounded. An attack
-    of several draws is left out for a model of a single one.
+    The first of what the attack left, unrounded; the second of the same as 8-bit pictures, read by the detector's own way. An
+    attack of several draws is left out for a model of a single one.
     """
-    found = {}
+    exact, rounded = {}, {}
     for name, attack, one in tqdm([(name, attack, one) for one in targets for name, attack in chosen.items()], desc="attacks"):
-        if attack.draws > 1 and one.clean.probabilities.shape[0] == 1:
+        if attack.draws > 1 and len(one.clean.probabilities) == 1:
             continue
-        made = attacks.craft(one.model, one.detector, one.clips, attack, strengths, seed)
-        for strength, attacked in made.items():
-            seen = one.sample(T, crops=attacked.pictures) if rounded else one.sample(T, inputs=attacked.inputs)
+        for strength, made in attacks.craft(one.model, one.detector, one.clips, attack, strengths, seed).items():
             key = one.detector, one.model.method, name, strength
-            found[key] = values(seen, one.clean, one.rule, seed, n_boot)
-    return table(found, ["detector", "method", "attack", "strength"])
+            exact[key] = values(one.sample(T, inputs=made.inputs), one.clean, one.rule, seed, n_boot)
+            rounded[key] = values(one.sample(T, crops=made.pictures), one.clean, one.rule, seed, n_boot)
+    names = ["detector", "method", "attack", "strength"]
+    return table(exact, names), table(rounded, names)
 
 
 def transfer(sources, targets, attack, strength, seed, T, n_boot):
@@ -122,3 +122,39 @@ def corrupt(targets, kinds, severities, seed, T, n_boot):
 def readers(length):
     """Return the detectors of the registry that can read a clip of `length` frames."""
     return [name for name, spec in registry.DETECTORS.items() if spec.window <= length]
+
+
+def strongest(table):
+    """Return the rows of a `sweep` of the attack that an attacker would take: EOT-PGD, or PGD where the model has one draw."""
+    has = table.index.get_level_values("attack")
+    expected = set(table[has == "EOT-PGD"].index.droplevel(["attack", "strength", "metric"]))
+    keys = table.index.droplevel(["attack", "strength", "metric"])
+    kept = np.where([key in expected for key in keys], has == "EOT-PGD", has == "PGD")
+    return table[kept].droplevel("attack")
+
+
+def sanity(swept, targets, chosen, seed, T):
+    """Return a frame of yes or no, one row a (detector, method) of a `sweep`: the checks of Carlini et al. (2019).
+
+    Of the accuracy: strength 0 is clean; the strongest attack is no weaker at a larger strength, up to one video; PGD is no
+    weaker than FGSM, and stronger than noise, at the largest strength, the same; an attack without bound leaves at most a
+    twentieth right. `unbounded` is that accuracy.
+    """
+    worst, rows = strongest(swept), {}
+    for one in targets:
+        key, step = (one.detector, one.model.method), 1 / len(one.clips.tracks) + 1e-9
+        curve = worst.loc[key].xs("accuracy", level="metric")["value"].sort_index()
+        every = swept.loc[key].xs("accuracy", level="metric")["value"]
+        at = {name: own.droplevel("attack").sort_index().iloc[-1] for name, own in every.groupby("attack")}
+        best = at.get("EOT-PGD", at["PGD"])
+        attack = chosen["EOT-PGD" if "EOT-PGD" in at else "PGD"]
+        made = attacks.craft(one.model, one.detector, one.clips, attack, [255], seed)[255]
+        samples = one.sample(T, inputs=made.inputs)
+        unbounded = metrics.accuracy(samples.probabilities.mean(0), samples.index["label"].to_numpy())
+        clean = metrics.accuracy(one.clean.probabilities.mean(0), one.clean.index["label"].to_numpy())
+        rows[key] = {"0 is clean": abs(curve.loc[0] - clean) <= step, "grows": (np.diff(curve) <= step).all(),
+                     "PGD >= FGSM": best <= at["FGSM"] + step, "PGD > noise": best < at["noise"] - step,
+                     "unbounded wins": unbounded <= 0.05, "unbounded": float(unbounded)}  # fmt: skip
+    said = {key: {name: value if name == "unbounded" else "yes" if value else "no" for name, value in row.items()}
+            for key, row in rows.items()}  # fmt: skip
+    return pd.DataFrame.from_dict(said, orient="index").rename_axis(["detector", "method"]).round(2)

@@ -21,7 +21,7 @@ PARAMETERS = {
     "noise": ((2, 5, 9, 15, 24), "standard deviation of 255"),
     "brightness": ((10, 20, 35, 50, 70), "added of 255"),
     "contrast": ((0.85, 0.7, 0.55, 0.4, 0.25), "factor about the mean"),
-    "downscale": ((80, 64, 48, 32, 24), "px a side, and back"),
+    "downscale": ((0.83, 0.67, 0.5, 0.33, 0.25), "of the side, and back"),
 }
 SEVERITIES = 0, 1, 2, 3, 4, 5
 
@@ -55,8 +55,9 @@ def _contrast(crops, factor, fps, seed):
     return mean + factor * (crops - mean)
 
 
-def _downscale(crops, side, fps, seed):
+def _downscale(crops, share, fps, seed):
     size = crops.shape[2], crops.shape[1]
+    side = max(1, round(share * size[0]))
     small = [cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]
     return np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC) for crop in small])
 

@@ -105,7 +105,7 @@ def severities(table, counts, shown=("accuracy", "abstained", "total_noticed")):
     for row, metric in zip(axes, shown, strict=True):
         for ax, kind in zip(row, kinds, strict=True):
             for key, (color, dash) in zip(counts, looks * len(counts), strict=False):
-                own = table.loc[(*key, kind)].xs(metric, level="metric")
+                own = table.xs((*key, kind, metric), level=("detector", "method", "kind", "metric"))
                 name = f"{plotting.label(key[0])}, {plotting.label(key[1])} (n = {counts[key]})"
                 ax.plot(own.index, own["value"], color=color, linestyle=dash, linewidth=1.2, label=name)
                 ax.fill_between(own.index, own["low"], own["high"], color=color, alpha=0.12, linewidth=0)

@@ -16,7 +16,7 @@ QUICK = trainings.jobs(profiles.get("quick"))
 def test_every_detector_is_trained_and_every_job_has_a_name_of_its_own():
     assert {job.detector for job in QUICK if job.task == "binary"} == set(registry.DETECTORS)
     assert len({job.name for job in QUICK}) == len(QUICK)
-    assert {job.task for job in QUICK} <= set(trainings.TASKS)
+    assert {job.task for job in QUICK} == set(trainings.TASKS)
 
 
 def test_a_network_is_trained_before_what_starts_from_it():
@@ -39,8 +39,9 @@ def declared(stem):
 
 def test_notebooks_ask_for_what_the_jobs_have_trained():
     quick = profiles.get("quick")
-    first, fourth = (declared(stem) for stem in ("01_method_comparison", "04_leave_one_out"))
-    assert tuple(first["DETECTORS"]) == quick.compared and tuple(first["METHODS"]) == quick.methods
+    first, second, fourth = (declared(stem) for stem in ("01_method_comparison", "02_detection", "04_leave_one_out"))
+    assert tuple(first["DETECTORS"]) == tuple(second["COMPARED"]) == quick.compared
+    assert tuple(first["METHODS"]) == quick.methods and tuple(second["METHODS"]) == trainings.TOLD
     assert tuple(fourth["DETECTORS"]) == quick.left_out and fourth["PASSES"] == quick.passes
-    assert first["SAMPLES"] == fourth["SAMPLES"] == quick.samples
-    assert {one["SEED"] for one in (first, fourth)} == {quick.seed}
+    assert first["SAMPLES"] == second["SAMPLES"] == fourth["SAMPLES"] == quick.samples
+    assert {one["SEED"] for one in (first, second, fourth)} == {quick.seed}

@@ -119,7 +119,7 @@ def parser():
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
     train.add_argument("method")
-    train.add_argument("--task", default="binary", help="binary (real or fake), sources, generators, across or unseen")
+    train.add_argument("--task", default="binary", help="binary, sources (generators), across (data sets) or unseen")
     train.set_defaults(run=_train)
     analyze = commands.add_parser("analyze", help="is this video certainly a deepfake?")
     analyze.add_argument("video", type=Path)

@@ -19,11 +19,17 @@ def collapsed(samples):
 
 
 def as_classes(index, detectors, methods, seed, T):
-    """Return {(detector, method): Samples} of the test rows over the classes real and every generator of one data set."""
-    settings = sources.settings(index)
-    return {(detector, method): comparison.of_split(
-                predict.samples_for(detector, method, index, seed, T, settings=settings), "test")
-            for detector in detectors for method in methods}  # fmt: skip
+    """Return {data set: {(detector, method): Samples}} of the test rows over the classes real and every generator of `index`.
+
+    One network names the generators of all data sets of `index`.
+    """
+    found = {name: {} for name in pd.unique(index["dataset"])}
+    for key in ((detector, method) for detector in detectors for method in methods):
+        samples = sources.samples_for(*key, index, seed, T)
+        for name, own in found.items():
+            rows = samples.index["dataset"].eq(name).to_numpy()
+            own[key] = predict.Samples(samples.probabilities[:, rows], samples.index[rows].reset_index(drop=True))
+    return found
 
 
 def across(trained, tested, detectors, methods, seed, T):

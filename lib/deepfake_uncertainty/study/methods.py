@@ -47,13 +47,15 @@ class Data(NamedTuple):
 class Method:
     """blank(spec, seed, settings) -> an untrained model; fit(spec, data, seed, settings) -> (the trained one, its cache keys);
     sample(model, batches, T, seed) -> probabilities (T, N, C); parts(model) -> the modules that the keys belong to; `splits`
-    are those whose videos it learns from."""
+    are those whose videos it learns from; `stochastic` methods have as many samples as they are asked for, the others as they
+    have networks."""
 
     blank: Callable
     fit: Callable
     sample: Callable
     parts: Callable = lambda model: [model]
     splits: tuple = ("train",)
+    stochastic: bool = True
 
 
 def _network(spec, seed, settings):
@@ -126,15 +128,15 @@ def _sample_once(model, batches, T, seed):
 
 
 METHODS = {
-    "deterministic": Method(_network, _fit_network, _sample_once),
+    "deterministic": Method(_network, _fit_network, _sample_once, stochastic=False),
     # Conformal thresholds from the same val split see scores that were tuned on it, by one number.
     "temperature": Method(lambda *how: temperature.TemperatureScaled(_network(*how)), _fit_scaled, _sample_once,
-                          splits=("train", "val")),
+                          splits=("train", "val"), stochastic=False),
     "mc_dropout": Method(_network, _fit_network, dropout.mc_dropout),
     "bnn": Method(lambda *how: _posterior(_network(*how), how[-1]), _fit_posterior, bayes.samples),
     "laplace": Method(lambda *how: laplace.LastLayer(_network(*how)), _fit_laplace, laplace.samples),
     "ensemble": Method(lambda spec, seed, settings: nn.ModuleList(_network(spec, seed + k, settings) for k in _members(settings)),
-                       _fit_ensemble, _sample_ensemble, list),
+                       _fit_ensemble, _sample_ensemble, list, stochastic=False),
 }  # fmt: skip
 
 

@@ -48,14 +48,7 @@ def dataset():
 
 def _sources(profile, detector, method):
     index, _ = profiles.all_videos(profile.name)
-    T = 1 if method == "deterministic" else profile.samples
-    return [sources.samples_for(detector, method, index, profile.seed, T)]
-
-
-def _generators(profile, detector, method):
-    sets = {name: profiles.videos(profile.name, name)[0] for name in profiles.datasets()}
-    return [samples for videos in sets.values()
-            for samples in detection.as_classes(videos, [detector], [method], profile.seed, profile.samples).values()]
+    return [sources.samples_for(detector, method, index, profile.seed, profile.samples)]
 
 
 def _across(profile, detector, method):
@@ -72,15 +65,16 @@ def _unseen(profile, detector, method):
     return list(found.values())
 
 
-TASKS = {"binary": _binary, "sources": _sources, "generators": _generators, "across": _across, "unseen": _unseen}
+TASKS = {"binary": _binary, "sources": _sources, "across": _across, "unseen": _unseen}
+TOLD = "deterministic", "bnn"  # methods of the tasks beyond real or fake
 
 
 def jobs(profile):
-    """Return the Jobs of a `profiles.Profile` that notebooks read: all detectors as they are, the compared ones by every
-    method, the source detector of the data card, and those that meet every generator unseen."""
+    """Return the Jobs of a `profiles.Profile` that notebooks read: all detectors as they are, the compared ones by every method
+    and task, and those that meet every generator unseen."""
     found = [Job("binary", name, "deterministic") for name in registry.DETECTORS]
     found += [Job("binary", name, method) for name in profile.compared for method in profile.methods if method != "deterministic"]
-    found.append(Job("sources", "resnet18", "deterministic"))
+    found += [Job(task, name, method) for task in ("sources", "across") for name in profile.compared for method in TOLD]
     return found + [Job("unseen", name, "mc_dropout") for name in profile.left_out]
 
 

@@ -6,6 +6,7 @@ are drawn outside it and applied with torch.func.functional_call.
 
 import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import nn
@@ -46,6 +47,14 @@ def stochastic_names(network, fixed=NORMALISATION, parts=("",)):
     if not names:
         raise InputError("no parameter is left to be stochastic: give a network with weights, or fewer `fixed` layer types")
     return names
+
+
+def _noise(shapes, generator):
+    """Return standard normal tensors of these shapes, each from a seed that `generator` gives: threads share the work, and their
+    number changes nothing."""
+    streams = [torch.Generator().manual_seed(seed) for seed in torch.randint(2**62, (len(shapes),), generator=generator).tolist()]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(lambda shape, stream: torch.randn(shape, generator=stream), shapes, streams))
 
 
 class VariationalPosterior(nn.Module):
@@ -95,11 +104,10 @@ class VariationalPosterior(nn.Module):
 
         `mean` and `std`, in the order of `names`, take the place of the posterior's own.
         """
-        weights = {}
-        for name, centre, spread in zip(self.names, mean or self.mean, std or self.std(), strict=True):
-            noise = torch.randn(centre.shape, generator=generator).to(centre)
+        weights, drawn = {}, _noise([value.shape for value in self.mean], generator)
+        for name, centre, spread, noise in zip(self.names, mean or self.mean, std or self.std(), drawn, strict=True):
             # The product keeps the layout of the mean: weights that lose channels-last make a convolution slower.
-            weights[name] = torch.addcmul(centre, spread, noise)
+            weights[name] = torch.addcmul(centre, spread, noise.to(centre))
         return weights
 
     def forward(self, x, weights=None):

@@ -118,6 +118,17 @@ def _divide(graph, late, both):
     return fx.GraphModule(graph, first), fx.GraphModule(graph, second)
 
 
+def folded(network):
+    """Return `network` (in evaluation mode) with batch normalisation folded into the convolutions before it, or, where it cannot
+    be traced, itself: this is for speed alone."""
+    try:
+        graph = fx.symbolic_trace(network)
+    except Exception:  # tracing fails in as many ways as there are networks
+        return network
+    _fold(graph, set())
+    return graph
+
+
 def _folded(graph, stochastic):
     """Fold batch normalisation into the convolution before it, in all parts of `graph` that can be traced; return `scales`.
 

@@ -11,6 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.uncertainty import prefix
 
 BLOCK = 256 << 20  # bytes of prefix outputs that are kept at a time
 PACK = 16 << 20  # bytes of prefix outputs up to which several samples go through the suffix as one batch
@@ -50,7 +51,7 @@ def probabilities(logits):
 def deterministic(network, batches):
     """Return the network's own probabilities float32 (1, N, C) for an iterable of input batches."""
     with evaluation(network):
-        return probabilities(over(batches, network, device_of(network)))[None].cpu().numpy()
+        return probabilities(over(batches, prefix.folded(network), device_of(network)))[None].cpu().numpy()
 
 
 def example(batches):
@@ -62,10 +63,10 @@ def example(batches):
     return first[:2] if len(first) > 1 else first.expand(2, *first.shape[1:]), batches
 
 
-def sampled(batches, T, prefix, prepare, device, pack=False, progress=False, half=False):
+def sampled(batches, T, shared, prepare, device, pack=False, progress=False, half=False):
     """Return probabilities float32 (T, N, C) of batches (n, ...).
 
-    `prefix(batch)` gives the shared values, a tuple of tensors (n, ...). `prepare(ts)` makes what runs the samples `ts` (a
+    `shared(batch)` gives the shared values, a tuple of tensors (n, ...). `prepare(ts)` makes what runs the samples `ts` (a
     range) on them: values -> logits (len(ts) * n, C), sample by sample; it is called anew for every block. With `pack`,
     samples that are small go together. `half` runs in bfloat16 where the device gains by it: other digits, same
     draws. Raises InputError when T < 1.
@@ -74,7 +75,7 @@ def sampled(batches, T, prefix, prepare, device, pack=False, progress=False, hal
         raise InputError(f"T is {T}: give at least one sample")
     parts, bar = [], tqdm(total=T * sum(map(len, batches)), unit="sample", desc="samples", disable=not progress, leave=False)
     with bar, torch.autocast(device.type, torch.bfloat16, enabled=half):
-        for block in _blocks(batches, prefix, device):
+        for block in _blocks(batches, shared, device):
             rows = sum(len(values[0]) for values in block)
             size = max(1, PACK // max(1, max(map(_bytes, block)))) if pack else 1
             logits = []
@@ -92,11 +93,11 @@ def _bytes(values):
     return sum(value.numel() * value.element_size() for value in values)
 
 
-def _blocks(batches, prefix, device):
+def _blocks(batches, shared, device):
     """Yield lists of prefix outputs, each of as many batches as fit into `BLOCK` bytes, and of one at least."""
     block, held = [], 0
     for batch in batches:
-        values = prefix(batch.to(device))
+        values = shared(batch.to(device))
         if block and held + _bytes(values) > BLOCK:
             yield block
             block, held = [], 0

@@ -80,6 +80,7 @@ for name, videos in sets.items():
 
 # %%
 left = residue.table(index)
+print(f"{len(left.attrs['skipped'])} fakes without mask or target left out")
 traces = evaluate.medians(left, "generator", ["coverage", "inside", "outside_db"], SEED, RESAMPLES)
 comparison.readable(traces, ["coverage", "inside", "outside_db"])
 

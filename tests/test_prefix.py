@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import nn
 
-from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.detectors import clip, motion, registry
 from deepfake_uncertainty.uncertainty import bayes, dropout, prefix, sampling
 
 
@@ -43,6 +43,28 @@ def test_prefix_and_suffix_together_are_the_network(name):
     kept = {one for one, _ in parts.suffix.named_parameters()}
     assert set(names) <= kept and len(kept) < 0.6 * len(list(network.named_parameters()))
     assert not set(names) & {one for one, _ in parts.prefix.named_parameters()}
+
+
+CHANNELS = {"clip_transformer": 3 * clip.FRAMES, "fakecatcher": 1, "fakecatcher128": 1, "motion_phase": motion.PHASE_CHANNELS,
+            "motion_deep": motion.DEEP_CHANNELS}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", registry.DETECTORS)
+def test_folded_is_the_network_and_leaves_it_as_it_was(name):
+    torch.manual_seed(0)
+    network, side = registry.get(name).build(2, 0.3).eval(), motion.CELLS if name.startswith("motion") else 64
+    x = inputs(CHANNELS.get(name, 3))[..., :side, :side]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean), nn.init.uniform_(module.running_var, 0.5, 2)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    folded = prefix.folded(network)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), network(x), rtol=1e-3, atol=1e-5)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    kept = [name for name, module in folded.named_modules() if type(module) is nn.BatchNorm2d]
+    # Of the pre-activation blocks of Xception some stand before their convolution.
+    assert not kept or name in ("xception", "motion_phase", "motion_deep", "fakecatcher", "fakecatcher128"), kept
 
 
 @pytest.mark.parametrize("name", ["resnet18", "fakecatcher"])

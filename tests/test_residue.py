@@ -57,7 +57,10 @@ def test_table_reads_mask_and_target(tmp_path):
                                path=str(paths["real"]), mask_path=""),
                           dict(dataset="D", generator="A", video="0_1", target="0", identity="0", split="test",
                                path=str(paths["fake"]), mask_path=str(paths["mask"]))])  # fmt: skip
-    row = residue.table(index).iloc[0]
+    orphan = index.iloc[1:].assign(target="1")
+    found = residue.table(pd.concat([index, orphan]))
+    assert len(found) == 1 and "no real clip" in found.attrs["skipped"][0][1]
+    row = found.iloc[0]
     assert row["coverage"] == pytest.approx(0.25, abs=0.01) and row["inside"] == pytest.approx(50, abs=3)
     assert row["outside_db"] > 38
     with pytest.raises(InputError, match="has no mask"):

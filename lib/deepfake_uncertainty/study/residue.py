@@ -34,17 +34,30 @@ def read(fake, real, frames=24):
 
 def table(index, frames=24):
     """Return a frame, one row a fake with a mask: its key, coverage (share of the frame painted), outside_db (PSNR with the
-    target's own clip outside the mask, dB) and inside (mean absolute difference inside it, grey levels of 255)."""
+    target's own clip outside the mask, dB) and inside (mean absolute difference inside it, grey levels of 255). attrs['skipped']
+    lists (path, reason) of fakes left out."""
     real = {(row.dataset, row.target): row for row in index.itertuples(index=False) if row.generator == "real"}
     fakes = [row for row in index.itertuples(index=False) if row.mask_path]
-    rows = []
+    rows, skipped = [], []
     for row in tqdm(fakes, desc="residue", unit="video"):
-        ours, theirs, painted = read(row, real[row.dataset, row.target], frames)
+        try:
+            ours, theirs, painted = read(row, _target(row, real), frames)
+        except InputError as error:
+            skipped.append((str(row.path), str(error)))
+            continue
         change = np.abs(ours.astype(np.float32) - theirs).mean(-1)
         rows.append({name: getattr(row, name) for name in KEY}
                     | {"coverage": painted.mean(), "outside_db": psnr(ours, theirs, ~painted),
                        "inside": change[painted].mean() if painted.any() else np.nan})  # fmt: skip
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    found.attrs["skipped"] = skipped
+    return found
+
+
+def _target(row, real):
+    if (row.dataset, row.target) not in real:
+        raise InputError(f"{row.path}: its target {row.target} has no real clip in {row.dataset} to compare it with")
+    return real[row.dataset, row.target]
 
 
 def radial_spectrum(crops):

@@ -163,5 +163,6 @@ def _fold(graph, stochastic):
             graph.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
             node.replace_all_uses_with(before)
             graph.graph.erase_node(node)
+    graph.delete_all_unused_submodules()
     graph.recompile()
     return scales

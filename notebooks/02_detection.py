@@ -237,4 +237,4 @@ for (task, detector, method), row in far.xs("auroc", level="metric").iterrows():
 # of rendered heads.
 #
 # References: He et al. 2016; Chollet 2017; Tan and Le 2019; Howard et al. 2019; Dosovitskiy et al. 2021; Ciftci, Demir and Yin
-# 2020; Demir and Ciftci 2022; Guo et al. 2017; Holm 1979. Next: [04 Leave one out](04_leave_one_out.ipynb).
+# 2020; Demir and Ciftci 2022; Guo et al. 2017; Holm 1979. Next: [03 Source detection](03_source_detection.ipynb).

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from deepfake_uncertainty.study import comparison, evaluate, predict
+from deepfake_uncertainty.datasets import leakage
+from deepfake_uncertainty.study import comparison, evaluate, predict, resampling
 
 
 def settings(index):
@@ -15,6 +16,34 @@ def settings(index):
 def samples_for(detector, method, index, seed, T):
     """Return the Samples of a detector that tells the generators of `index` apart, on its test videos."""
     return comparison.of_split(predict.samples_for(detector, method, index, seed, T, settings=settings(index)), "test")
+
+
+def balanced_accuracy(decided, label, drawn=None):
+    """Return the mean over classes of the share (...) in [0, 1] of their items that are decided rightly.
+
+    decided and label (N,) int; `drawn` are `resampling.Resamples` (...) of the items (None: each once). A class without items in
+    a resample does not count there.
+    """
+    decided, label = np.asarray(decided), np.asarray(label)
+    drawn = resampling.resamples(drawn, len(label)) if drawn is not None else None
+    weigh = np.sum if drawn is None else drawn.sum
+    recalls = []
+    with np.errstate(invalid="ignore"):
+        for k in np.unique(label):
+            own = (label == k).astype(float)
+            recalls.append(np.divide(weigh(own * (decided == k)), weigh(own)))
+    return np.nanmean(recalls, axis=0)
+
+
+def kinship(shares):
+    """Return the frame of what generators are taken for, from the shares of `confusion`: itself, a relative (a tool in common,
+    as hybrids have), another generator, real; one row a generator of fakes, of sum 1."""
+    rows = {}
+    for name, row in shares.drop(index="real").iterrows():
+        kin = [other for other in leakage.relatives(name) if other in row.index and other != name]
+        rows[name] = {"itself": row[name], "a relative": row[kin].sum(), "real": row["real"]}
+        rows[name]["another generator"] = row.drop([name, "real", *kin]).sum()
+    return pd.DataFrame(rows).T.rename_axis("made by")
 
 
 def confusion(samples, classes, seed, n_boot=1000):

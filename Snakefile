@@ -72,24 +72,25 @@ rule tracks:
         "python -m deepfake_uncertainty track --profile {PROFILE} --jobs {JOBS}"
 
 
-def prepared(wildcards):
-    """A Bayesian network starts from the deterministic one, and dropout samples it: train that one first."""
-    before = JOBS_BY_NAME[wildcards.job].after
-    return f"{RUNS}/training.{before.name}.done" if before else rules.tracks.output
+# A rule a job, so that the longest go first, then those that others start from: none is left alone at the end.
+AWAITED = {job.after for job in JOBS_BY_NAME.values()}
+for JOB in JOBS_BY_NAME.values():
 
-
-rule train:
-    input:
-        prepared,
-    output:
-        touch(f"{RUNS}/training.{{job}}.done"),
-    params:
-        code=LEARNING,
-        data=DATA,
-        arguments=lambda wildcards: "{0.detector} {0.method} --task {0.task}".format(JOBS_BY_NAME[wildcards.job]),
-    threads: lambda wildcards: JOBS_BY_NAME[wildcards.job].threads
-    shell:
-        "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
+    rule:
+        name:
+            f"train_{JOB.name.replace('.', '_')}"
+        input:
+            f"{RUNS}/training.{JOB.after.name}.done" if JOB.after else rules.tracks.output,
+        output:
+            touch(f"{RUNS}/training.{JOB.name}.done"),
+        params:
+            code=LEARNING,
+            data=DATA,
+            arguments=f"{JOB.detector} {JOB.method} --task {JOB.task}",
+        priority: 2 if JOB.task == "unseen" else int(JOB in AWAITED)
+        threads: JOB.threads
+        shell:
+            "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
 def read_by(wildcards):

@@ -89,15 +89,15 @@ costs.set_index("label").round({"train_s": 0, "inputs_per_s": 0})
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 0.32 * len(names) + 1.0), sharey=True)
-guesses = {"auroc": 0.5, "accuracy": detection.majority(sets[home])}
-for ax, (metric, guess) in zip(axes, guesses.items(), strict=True):
+guesses = {"auroc": ("AUROC of p(fake)", 0.5), "accuracy": ("accuracy", detection.majority(sets[home]))}
+for ax, (metric, (name, guess)) in zip(axes, guesses.items(), strict=True):
     plotting.intervals(ax, table.xs(metric, level="metric").rename_axis("name").reset_index())
     ax.axvline(guess, color="0.5", linestyle=":", zorder=0)
-    ax.set(xlabel=f"{plotting.label(metric)} (n = {sets[home]['split'].eq('test').sum()} videos)")
+    ax.set(xlabel=f"{name} (n = {sets[home]['split'].eq('test').sum()} videos)")
 best = table.xs("auroc", level="metric").sort_values("value").iloc[-1]
 answer = (f"The best of {len(names)} detectors is {plotting.label(best.name)}: AUROC {best.value:.2f} "
           f"[{best.low:.2f}, {best.high:.2f}] on unseen people of {home}.")  # fmt: skip
-found = {"video": table, "parameters": costs["parameters"], "majority": guesses["accuracy"]}
+found = {"video": table, "parameters": costs["parameters"], "majority": guesses["accuracy"][1]}
 results.save(figure, "02_detectors", found, PROFILE, SEED, answer);
 
 # %% [markdown]
@@ -136,7 +136,7 @@ for ax, detector in zip(axes[0], COMPARED, strict=True):
     plotting.grouped_intervals(ax, by_task.xs((detector, "auroc"), level=("detector", "metric")).loc[two])
     ax.axvline(0.5, color="0.5", linestyle=":", zorder=0)
     ax.set(title=plotting.label(detector), xlabel="AUROC of p(fake)")
-axes[0, 0].legend(fontsize=7)
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS))
 results.save(figure, "02_tasks", {"video": by_task}, PROFILE, SEED);
 
 # %% [markdown]

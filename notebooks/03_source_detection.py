@@ -151,7 +151,7 @@ for ax, start in zip(axes, STARTS, strict=False):
     ax.set(title=f"start {start}", xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)")
 axes[0].set_ylabel("t-SNE 2 (no unit)")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-results.save(figure, "03_manifold", {"stability": steady.to_frame()}, PROFILE, SEED);
+results.save(figure, "03_manifold", {"stability": steady.rename_axis("what").to_frame()}, PROFILE, SEED);
 
 # %% [markdown]
 # ## The check most likely to overturn this
@@ -163,7 +163,7 @@ gaps = {f"uncertainty less {kind}, {part}": evaluate.interval(found["uncertainty
         for part, found in {"with real": told, "fakes only": among}.items()
         for kind in manifold.KINDS if kind != "uncertainty"}  # fmt: skip
 gaps = pd.DataFrame(gaps, index=["value", "low", "high"]).T
-results.write_sidecar("03_gaps", {"gaps": gaps}, PROFILE, SEED)
+results.write_sidecar("03_differences", {"gaps": gaps}, PROFILE, SEED)
 gaps.round(3)
 
 # %% [markdown]
@@ -196,7 +196,7 @@ for (part, kind), row in results.frame("03_uncertainty_alone", "told", ["among",
     print(f"{kind}, {part}: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}], shuffled {row.chance:.2f}, p = {row.p:.3f}")
 
 # %%
-stable = results.frame("03_manifold", "stability", ["share"], PROFILE).iloc[:, 0]
+stable = results.frame("03_manifold", "stability", ["what"], PROFILE)["share"]
 print(f"two pictures share {stable['overlap']:.2f} of the neighbours (unrelated ones {stable['chance of overlap']:.2f}); "
       f"{stable['same generator']:.2f} of the neighbours in the features have the same generator "
       f"(others {stable['chance of same generator']:.2f})")  # fmt: skip

@@ -28,7 +28,7 @@ SAMPLES = 20  # T, draws of a stochastic network
 RESAMPLES = 1000  # bootstrap draws of whole identities
 DETECTORS = ["resnet18", "fakecatcher", "motion_phase"]  # names of the registry
 METHOD = "mc_dropout"  # uncertainty method
-PASSES = 0.5  # share of each recipe's passes, for all trainings here, the control too
+PASSES = 0.4  # share of each recipe's passes, for all trainings here, the control too
 ALPHA = 0.2  # error rate that the decision rule promises
 
 # %% tags=["nbval-ignore-output"]
@@ -181,8 +181,8 @@ for training, part in kept.groupby("training"):
 # The verdicts above are those of the run shown. Beside them, on FaceForensics++ the study reports 18.25 % accuracy of a Bayesian
 # ResNet18 and 52 % of a Bayesian Motion detector on FaceSwap, left out, with hardly any change of the measures.
 #
-# **Limits**: one seed in quick, few test people, half of the usual passes; SynthFF's generators are alike in ways that real ones
+# **Limits**: one seed in quick, few test people, fewer passes than usual; SynthFF's generators are alike in ways that real ones
 # are not, since five of them paint with networks of this project.
 #
-# References: Kose et al. 2025; Vovk et al. 2005; Gal and Ghahramani 2016. Next: [06 Pixel
-# uncertainty](06_pixel_uncertainty.ipynb).
+# References: Kose et al. 2025; Vovk et al. 2005; Gal and Ghahramani 2016. Next:
+# [05 Region uncertainty](05_region_uncertainty.ipynb).

@@ -9,8 +9,7 @@
 # a network is uncertain, but goes on to where it is certain of the wrong class.
 #
 # *Reads* by default the embedded benchmark SynthFF, which is not FaceForensics++. *Writes* `figures/08_accuracy`, `08_noticed`,
-# `08_goals`, `08_transfer`, `08_corruptions`, `08_claims`. *Takes* about three minutes of two cores in quick once the networks
-# are trained.
+# `08_goals`, `08_transfer`, `08_corruptions`, `08_claims`.
 
 # %%
 import matplotlib.pyplot as plt
@@ -26,16 +25,16 @@ from deepfake_uncertainty.study import attacks, claims, clips, comparison, corru
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
 SEED = 0  # of the trainings, the attacks, the samples and the bootstrap
-SAMPLES = 10  # T, draws that decide
-PEOPLE = 5  # test identities that are attacked (None: all), one clip of each of their videos
-STRENGTHS = [0, 0.5, 1, 2, 4]  # largest change of a pixel, of 255, for detectors of single pictures
-SIGNAL_STRENGTHS = [0, 0.5, 2]  # the same for detectors of signals, whose clips are many frames
-STEPS = 10  # of PGD
-DRAWS = 3  # K, draws a step of the attack with expectation
+SAMPLES = 5  # T, draws that decide
+PEOPLE = 3  # test identities that are attacked (None: all), one clip of each of their videos
+STRENGTHS = [0, 0.5, 2, 4]  # largest change of a pixel, of 255, for detectors of single pictures
+SIGNAL_STRENGTHS = [0, 2]  # the same for detectors of signals, whose clips are many frames
+STEPS = 5  # of PGD
+DRAWS = 2  # K, draws a step of the attack with expectation
 ALPHA = 0.2  # error rate of the decision rule; 0.1 wants nine real validation videos, quick has eight
 RESAMPLES = 1000  # bootstrap draws of whole identities
 DETECTORS = ["resnet18", "fakecatcher"]  # attacked: names of the registry that a gradient goes through
-METHODS = ["deterministic", "mc_dropout", "bnn"]  # uncertainty methods of detectors of single pictures
+METHODS = ["deterministic", "bnn"]  # uncertainty methods of detectors of single pictures
 SIGNAL_METHODS = ["deterministic", "bnn"]  # the same for detectors of signals
 TARGETS = ["resnet18", "fakecatcher"]  # shown what was made against others (None: all of the registry that read the clip)
 

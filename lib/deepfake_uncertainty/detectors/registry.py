@@ -16,10 +16,10 @@ BLIND = Recipe(epochs=10, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=4, 
 LITE = replace(BLIND, epochs=8, weight_decay=5e-2, shift=4, colour=0.2)
 MOBILENET = replace(BLIND, epochs=8, lr=3e-3, bayes_epochs=2, samples_a_video=8)
 XCEPTION = replace(BLIND, epochs=5)
-B4 = replace(BLIND, epochs=4, lr=2e-3)
-VIT = replace(BLIND, epochs=12, lr=5e-4, weight_decay=5e-2)
-CLIP = replace(BLIND, epochs=5, batch=8, bayes_epochs=2)
-PPG = Recipe(epochs=20, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=5, samples_a_video=8)
+B4 = replace(BLIND, epochs=3, lr=2e-3)
+VIT = replace(BLIND, epochs=8, lr=5e-4, weight_decay=5e-2)
+CLIP = replace(BLIND, epochs=4, batch=8, bayes_epochs=2)
+PPG = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=4, samples_a_video=8)
 MOTION = Recipe(epochs=15, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=5, samples_a_video=8)
 DEEP = partial(motion.network, channels=motion.DEEP_CHANNELS)
 BIOLOGICAL = "biological"
@@ -29,14 +29,16 @@ DETECTORS = {
     spec.name: spec
     for spec in (
         DetectorSpec("resnet18", "ResNet18", blind.resnet18, blind.frames, 1, BLIND),
-        DetectorSpec("xception", "Xception", blind.xception, blind.frames, 1, XCEPTION, replace(XCEPTION, epochs=8)),
-        DetectorSpec("efficientnet_b4", "EfficientNet-B4", blind.efficientnet_b4, blind.frames, 1, B4, replace(B4, epochs=8)),
+        DetectorSpec("xception", "Xception", blind.xception, blind.frames, 1, XCEPTION, replace(XCEPTION, epochs=12)),
+        DetectorSpec("efficientnet_b4", "EfficientNet-B4", blind.efficientnet_b4, blind.frames, 1, B4, replace(B4, epochs=16)),
         DetectorSpec(
             "efficientnet_lite0", "EfficientNet-lite0, ImageNet", efficientnet_lite.efficientnet_lite0, blind.frames, 1, LITE
         ),
         DetectorSpec("mobilenet", "MobileNet", blind.mobilenet, blind.frames, 1, MOBILENET, replace(MOBILENET, epochs=16)),
-        DetectorSpec("vit_tiny", "ViT-tiny", blind.vit_tiny, blind.frames, 1, VIT, replace(VIT, epochs=20)),
-        DetectorSpec("clip_transformer", "Clip transformer", clip.clip_transformer, clip.clips, clip.FRAMES, CLIP),
+        DetectorSpec("vit_tiny", "ViT-tiny", blind.vit_tiny, blind.frames, 1, VIT, replace(VIT, epochs=40)),
+        DetectorSpec(
+            "clip_transformer", "Clip transformer", clip.clip_transformer, clip.clips, clip.FRAMES, CLIP, replace(CLIP, epochs=12)
+        ),
         DetectorSpec("fakecatcher", "FakeCatcher", fakecatcher.network, fakecatcher.maps, 64, PPG, kind=BIOLOGICAL),
         DetectorSpec("fakecatcher128", "FakeCatcher, 128 frames", fakecatcher.network, PPG128, 128, PPG, kind=BIOLOGICAL),
         DetectorSpec("motion_phase", "Motion, phase", motion.network, motion.phase_maps, motion.WINDOW, MOTION, kind=BIOLOGICAL),

@@ -145,8 +145,12 @@ def _crafted(model, front, clips, attack, strengths, seed):
     x = pixels.repeat(len(strengths), 1, 1, 1, 1)
     epsilon = torch.tensor(strengths, dtype=x.dtype).repeat_interleave(count).to(device) / 255
     y = torch.as_tensor(np.tile(clips.index["label"].to_numpy(), len(strengths))).to(device)
-    # Other draws than the model's own, which decide, and other ones at each step.
-    moved = perturbed(attack, lambda at, step: _gradient(model, fronts, attack, at, y, model.seed + 1 + step), x, epsilon, seed)
+    moved, live = x.clone(), epsilon > 0  # strength 0 is the clean clip, and needs no gradient
+    if live.any():
+        ways = [way for way, alive in zip(fronts, live, strict=True) if alive]
+        # Other draws than the model's own, which decide, and other ones at each step.
+        moved[live] = perturbed(attack, lambda at, step: _gradient(model, ways, attack, at, y[live], model.seed + 1 + step),
+                                x[live], epsilon[live], seed)  # fmt: skip
     with torch.no_grad():
         found = torch.stack([way(crops) for way, crops in zip(fronts, moved, strict=True)]).cpu().numpy()
     crops = clip_module.pictures(moved.cpu())

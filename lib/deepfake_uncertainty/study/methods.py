@@ -48,7 +48,7 @@ class Method:
     """blank(spec, seed, settings) -> an untrained model; fit(spec, data, seed, settings) -> (the trained one, its cache keys);
     sample(model, batches, T, seed) -> probabilities (T, N, C); parts(model) -> the modules that the keys belong to; `splits`
     are those whose videos it learns from; `stochastic` methods have as many samples as they are asked for, the others as they
-    have networks."""
+    have networks; `by_row` is True where a draw differs from row to row, False where one serves all."""
 
     blank: Callable
     fit: Callable
@@ -56,6 +56,7 @@ class Method:
     parts: Callable = lambda model: [model]
     splits: tuple = ("train",)
     stochastic: bool = True
+    by_row: bool = False
 
 
 def _network(spec, seed, settings):
@@ -132,7 +133,7 @@ METHODS = {
     # Conformal thresholds from the same val split see scores that were tuned on it, by one number.
     "temperature": Method(lambda *how: temperature.TemperatureScaled(_network(*how)), _fit_scaled, _sample_once,
                           splits=("train", "val"), stochastic=False),
-    "mc_dropout": Method(_network, _fit_network, dropout.mc_dropout),
+    "mc_dropout": Method(_network, _fit_network, dropout.mc_dropout, by_row=True),
     "bnn": Method(lambda *how: _posterior(_network(*how), how[-1]), _fit_posterior, bayes.samples),
     "laplace": Method(lambda *how: laplace.LastLayer(_network(*how)), _fit_laplace, laplace.samples),
     "ensemble": Method(lambda spec, seed, settings: nn.ModuleList(_network(spec, seed + k, settings) for k in _members(settings)),

@@ -39,7 +39,7 @@ class Profile:
     compared: tuple = ("resnet18", "fakecatcher")
     methods: tuple = ("deterministic", "mc_dropout", "bnn")
     left_out: tuple = ("resnet18", "fakecatcher", "motion_phase")
-    passes: float = 0.5
+    passes: float = 0.4
 
     def benchmark(self, dataset):
         """Return the identities, n_frames, seed and compressions of 'SynthFF' or 'SynthAV'."""

@@ -116,8 +116,8 @@ def coverage(row, track, spec, starts, frames=4):
             for name in REGIONS}  # fmt: skip
 
 
-def measured(detector, method, index, seed, T, count, fill="blur", settings=None):
-    """Return a frame, one row a (test video, way, region), of a detector (registry name) trained on the train rows of `index`.
+def measured(detector, method, index, seed, T, count, fills=FILLS, settings=None):
+    """Return {fill: frame} of a detector (registry name) trained on the train rows of `index`: a row a (test video, way, region).
 
     Columns: the video's key and identity, way ('whole', 'hidden' or 'alone'), region, coverage (see `coverage`), and the
     scores of `evaluate.scores`, measured on each of `count` inputs and averaged over them. attrs['skipped'] lists (path,
@@ -125,21 +125,24 @@ def measured(detector, method, index, seed, T, count, fill="blur", settings=None
     """
     leakage.refuse_leak({f"split {name}": rows for name, rows in index.groupby("split")})
     model, spec = predict.fitted(detector, method, index, seed, settings), registry.get(detector)
-    inputs, rows, skipped = [], [], []
+    inputs, rows, skipped = {fill: [] for fill in fills}, [], []
     for row in tqdm(list(index[index["split"] == "test"].itertuples(index=False)), desc="regions", unit="video"):
         try:
             track = tracks.load(row.path)
-            x, starts = variants(track, spec, count, fill)
+            found = {fill: variants(track, spec, count, fill) for fill in fills}
         except InputError as error:
             skipped.append((str(row.path), str(error)))
             continue
-        inputs.append(x)
+        for fill, (x, _) in found.items():
+            inputs[fill].append(x)
+        starts = found[fills[0]][1]
         rows.append({name: getattr(row, name) for name in KEY} | {"coverage": coverage(row, track, spec, starts)})
     if not rows:
         raise InputError(f"no test video can be used by {detector}: {skipped[0][1] if skipped else 'there is none'}")
-    found = pd.concat(list(_scored(model, inputs, rows, T)), ignore_index=True)
-    found.attrs["skipped"] = skipped
-    return found
+    frames = {fill: pd.concat(list(_scored(model, own, rows, T)), ignore_index=True) for fill, own in inputs.items()}
+    for frame in frames.values():
+        frame.attrs["skipped"] = skipped
+    return frames
 
 
 def _scored(model, inputs, rows, T):

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import attacks, clips, corruptions, decide, evaluate, metrics, predict
+from deepfake_uncertainty.study import attacks, clips, corruptions, decide, evaluate, methods, metrics, predict
 from deepfake_uncertainty.study.resampling import Resamples
 
 KEPT = "accuracy", "auroc", "ece"
@@ -23,12 +23,19 @@ class Target(NamedTuple):
     rule: object
     clean: object
 
-    def sample(self, T, crops=None, inputs=None):
-        """Return Samples of `crops` uint8 (N, F, S, S, 3), or of `inputs` (M, C, H, W) as the attack left them."""
-        if inputs is None:
-            return clips.sample(self.model, self.clips, self.detector, T, crops)
-        rows = self.clips.index.iloc[np.repeat(np.arange(len(self.clips.index)), len(inputs) // len(self.clips.index))]
-        return predict.Samples(self.model.sample(inputs, T), rows.reset_index(drop=True))
+    def inputs(self, crops):
+        """Return the inputs (M, C, H, W) that the detector's own way makes of `crops` uint8 (N, F, S, S, 3)."""
+        return clips.inputs(self.clips, self.detector, crops)[0]
+
+    def samples(self, T, parts):
+        """Return the Samples of each of `parts`, arrays of inputs (M, C, H, W), all by the same draws."""
+        count = len(self.clips.index)
+        rows = [self.clips.index.iloc[np.repeat(np.arange(count), len(x) // count)].reset_index(drop=True) for x in parts]
+        if methods.get(self.model.method).by_row:  # the same row, the same draw
+            found = [self.model.sample(x, T) for x in parts]
+        else:
+            found = np.split(self.model.sample(np.concatenate(parts), T), np.cumsum([len(x) for x in parts])[:-1], axis=1)
+        return [predict.Samples(*pair) for pair in zip(found, rows, strict=True)]
 
 
 def target(index, detector, method, chosen, seed, T, alpha):
@@ -81,10 +88,12 @@ def sweep(targets, chosen, strengths, seed, T, n_boot):
     for name, attack, one in tqdm([(name, attack, one) for one in targets for name, attack in chosen.items()], desc="attacks"):
         if attack.draws > 1 and len(one.clean.probabilities) == 1:
             continue
-        for strength, made in attacks.craft(one.model, one.detector, one.clips, attack, strengths, seed).items():
+        made = attacks.craft(one.model, one.detector, one.clips, attack, strengths, seed)
+        seen = one.samples(T, [*(left.inputs for left in made.values()), *(one.inputs(left.pictures) for left in made.values())])
+        for strength, left, shown in zip(made, seen[: len(made)], seen[len(made) :], strict=True):
             key = one.detector, one.model.method, name, strength
-            exact[key] = values(one.sample(T, inputs=made.inputs), one.clean, one.rule, seed, n_boot)
-            rounded[key] = values(one.sample(T, crops=made.pictures), one.clean, one.rule, seed, n_boot)
+            exact[key] = values(left, one.clean, one.rule, seed, n_boot)
+            rounded[key] = values(shown, one.clean, one.rule, seed, n_boot)
     names = ["detector", "method", "attack", "strength"]
     return table(exact, names), table(rounded, names)
 
@@ -100,22 +109,22 @@ def transfer(sources, targets, attack, strength, seed, T, n_boot):
         for one in targets:
             if not one.clips.index[["video", "start"]].equals(source.clips.index[["video", "start"]]):
                 raise InputError(f"{one.detector} and {source.detector} have other clips: give them one length and start")
-            seen = one.sample(T, crops=made)
+            (seen,) = one.samples(T, [one.inputs(made)])
             found[name, one.detector, one.model.method] = values(seen, one.clean, one.rule, seed, n_boot)
     return table(found, ["source", "detector", "method"])
 
 
 def corrupt(targets, kinds, severities, seed, T, n_boot):
-    """Return the `table` (detector, method, kind, severity) of corruptions on the clips of Targets."""
-    found = {}
-    for kind, severity in tqdm([(kind, severity) for kind in kinds for severity in severities], desc="corruptions"):
-        seen = {}  # the inputs of a detector are those of all its methods
-        for one in targets:
-            if one.detector not in seen:
-                crops = corruptions.of_clips(one.clips, kind, severity, seed)
-                seen[one.detector], _ = clips.inputs(one.clips, one.detector, crops)
-            samples = one.sample(T, inputs=seen[one.detector])
-            found[one.detector, one.model.method, kind, severity] = values(samples, one.clean, one.rule, seed, n_boot)
+    """Return the `table` (detector, method, kind, severity) of corruptions on the clips of Targets; severity 0 is clean."""
+    found, seen = {}, {}  # the inputs of a detector are those of all its methods
+    for one in tqdm(targets, desc="corruptions"):
+        if one.detector not in seen:
+            seen[one.detector] = {(kind, severity): one.inputs(corruptions.of_clips(one.clips, kind, severity, seed))
+                                  for kind in kinds for severity in severities if severity}  # fmt: skip
+        own = seen[one.detector]
+        made = dict(zip(own, one.samples(T, list(own.values())), strict=True))
+        for key in [(kind, severity) for kind in kinds for severity in severities]:
+            found[one.detector, one.model.method, *key] = values(made.get(key, one.clean), one.clean, one.rule, seed, n_boot)
     return table(found, ["detector", "method", "kind", "severity"])
 
 
@@ -149,7 +158,7 @@ def sanity(swept, targets, chosen, seed, T):
         best = at.get("EOT-PGD", at["PGD"])
         attack = chosen["EOT-PGD" if "EOT-PGD" in at else "PGD"]
         made = attacks.craft(one.model, one.detector, one.clips, attack, [255], seed)[255]
-        samples = one.sample(T, inputs=made.inputs)
+        (samples,) = one.samples(T, [made.inputs])
         unbounded = metrics.accuracy(samples.probabilities.mean(0), samples.index["label"].to_numpy())
         clean = metrics.accuracy(one.clean.probabilities.mean(0), one.clean.index["label"].to_numpy())
         rows[key] = {"0 is clean": abs(curve.loc[0] - clean) <= step, "grows": (np.diff(curve) <= step).all(),

@@ -45,11 +45,11 @@ print(f"torch {torch.__version__}, numpy {np.__version__}, pandas {pd.__version_
 # %% [markdown]
 # ## Attacks
 #
-# With $L$ the cross-entropy of the true class, $\Pi$ the projection on $\{x' : \lVert x' - x \rVert_\infty \le \epsilon\} \cap
+# With $L$ the cross-entropy of the true class, $P$ the projection on $\{x' : \lVert x' - x \rVert_\infty \le \epsilon\} \cap
 # [0, 1]^d$ and $p_k$ the network of draw $k$:
 #
-# $$\text{FGSM}: x' = \Pi\big(x + \epsilon\,\mathrm{sign}\,\nabla_x L\big) \qquad
-# \text{PGD}: x_{s+1} = \Pi\Big(x_s + \tfrac{2.5\,\epsilon}{S}\,\mathrm{sign}\,\nabla_x \tfrac1K \sum_{k=1}^{K} L(p_k(x_s))\Big)$$
+# $$\text{FGSM}: x' = P\big(x + \epsilon\,\mathrm{sign}\,\nabla_x L\big) \qquad
+# \text{PGD}: x_{s+1} = P\Big(x_s + \tfrac{2.5\,\epsilon}{S}\,\mathrm{sign}\,\nabla_x \tfrac1K \sum_{k=1}^{K} L(p_k(x_s))\Big)$$
 #
 # from a random start, $S$ steps, with fresh draws at each. PGD takes $K = 1$; EOT-PGD, the expectation over draws (Athalye et
 # al. 2018), takes more. *noise* is $\pm\epsilon$ at random and asks no network.

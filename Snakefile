@@ -72,22 +72,21 @@ rule tracks:
         "python -m deepfake_uncertainty track --profile {PROFILE} --jobs {JOBS}"
 
 
-# A rule a job, so that the longest go first, then those that others start from: none is left alone at the end.
-AWAITED = {job.after for job in JOBS_BY_NAME.values()}
-for JOB in JOBS_BY_NAME.values():
+# A rule a job, and the longest go first: none is left alone at the end.
+for ORDER, JOB in enumerate(JOBS_BY_NAME.values()):
 
     rule:
         name:
             f"train_{JOB.name.replace('.', '_')}"
         input:
-            f"{RUNS}/training.{JOB.after.name}.done" if JOB.after else rules.tracks.output,
+            rules.tracks.output,
         output:
             touch(f"{RUNS}/training.{JOB.name}.done"),
         params:
             code=LEARNING,
             data=DATA,
-            arguments=f"{JOB.detector} {JOB.method} --task {JOB.task}",
-        priority: 2 if JOB.task == "unseen" else int(JOB in AWAITED)
+            arguments=f"{JOB.detector} {' '.join(JOB.methods)} --task {JOB.task} --seed {JOB.seed}",
+        priority: len(JOBS_BY_NAME) - ORDER
         threads: JOB.threads
         shell:
             "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"

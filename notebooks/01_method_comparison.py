@@ -23,8 +23,9 @@ from deepfake_uncertainty.uncertainty.measures import measures
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
-SEED = 0  # of the trainings, the samples and the bootstrap
-SAMPLES = 20  # T, weight or mask draws of a stochastic network
+SEED = 0  # of the bootstrap, and the first of the trainings and their samples
+TRAININGS = 1  # of each network, from as many seeds
+SAMPLES = 10  # T, weight or mask draws of a stochastic network
 RESAMPLES = 1000  # bootstrap draws of whole identities
 DETECTORS = ["resnet18", "fakecatcher"]  # names of the registry
 METHODS = ["deterministic", "mc_dropout", "bnn"]  # uncertainty methods
@@ -68,11 +69,13 @@ index.pivot_table(index="generator", columns="split", values="video", aggfunc="c
 # %% [markdown]
 # ## Results
 #
-# Trainings come from the cache, or run now. Every video's score is the mean over its frames or windows; intervals are 95 %
-# bootstrap intervals over the identities of the test videos.
+# Trainings come from the cache, or run now. Every video's score is the mean over its frames or windows. A value is the mean
+# over trainings; its 95 % bootstrap interval is over the identities of the test videos and over trainings (McCarthy and Snowden
+# 1985), with one training over identities alone.
 
 # %%
-sampled = comparison.sample_all(index, DETECTORS, METHODS, SEED, SAMPLES, PROFILE)
+seeds = range(SEED, SEED + TRAININGS)
+sampled = comparison.sample_all(index, DETECTORS, METHODS, seeds, SAMPLES, PROFILE)
 table = comparison.tables(sampled, SEED, RESAMPLES)
 families = comparison.tables_by_generator(sampled, SEED, RESAMPLES)
 
@@ -236,7 +239,7 @@ claims.write("01", rows, PROFILE, SEED)[["claim", "statistic", "detector", "valu
 # The verdicts above are those of the run shown. On SynthFF, a FakeCatcher at chance is consistent with notebook 00: the fakes
 # keep the pulse of their target, so that nothing is missing from them.
 #
-# **Limits**: one seed in quick, few test identities, networks trained from scratch on small crops; on SynthFF rendered
+# **Limits**: one training in quick, few test identities, networks trained from scratch on small crops; on SynthFF rendered
 # heads, from which nothing transfers to real footage.
 #
 # References: Gal and Ghahramani 2016; Blundell et al. 2015; Krishnan et al. 2020; Depeweg et al. 2018; Traub et al. 2024.

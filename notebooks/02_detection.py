@@ -20,12 +20,13 @@ import torch
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.study import claims, comparison, detection, detectors, evaluate, metrics, profiles
+from deepfake_uncertainty.study import claims, comparison, detection, detectors, evaluate, metrics, profiles, significance
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
-SEED = 0  # of the trainings, the samples and the bootstrap
-SAMPLES = 20  # T, weight draws of a Bayesian network
+SEED = 0  # of the bootstrap, and the first of the trainings and their samples
+TRAININGS = 1  # of each network, from as many seeds
+SAMPLES = 10  # T, weight draws of a Bayesian network
 RESAMPLES = 1000  # bootstrap draws of whole identities
 DETECTORS = []  # names of the registry; none means all
 COMPARED = ["resnet18", "fakecatcher"]  # those that are also asked for the generator, and on the other data set
@@ -67,11 +68,13 @@ test[test["split"].eq("test")].groupby(["dataset", "generator"], sort=False).agg
 # %% [markdown]
 # ## Every detector: real or fake?
 #
-# Trained on the people of one data set, tested on others of the same. One number a video, the mean over its frames or windows.
+# Trained on the people of one data set, tested on others of the same. One number a video, the mean over its frames or windows;
+# then the mean over trainings, with 95 % intervals over people and trainings.
 
 # %%
 names = DETECTORS or list(registry.DETECTORS)
-binary = comparison.sample_all(sets[home], names, ["deterministic"], SEED, 1, PROFILE)
+seeds = range(SEED, SEED + TRAININGS)
+binary = comparison.sample_all(sets[home], names, ["deterministic"], seeds, 1, PROFILE)
 table = comparison.tables(binary, SEED, RESAMPLES).droplevel("method")
 comparison.readable(table, list(detectors.METRICS)).rename(index=plotting.label)
 
@@ -115,13 +118,13 @@ comparison.readable(families, ["auroc"])["auroc"].drop("real", level="generator"
 # the other.
 
 # %%
-tasks, named = {}, detection.as_classes(pd.concat(sets.values(), ignore_index=True), COMPARED, METHODS, SEED, SAMPLES)
+tasks, named = {}, detection.as_classes(pd.concat(sets.values(), ignore_index=True), COMPARED, METHODS, seeds, SAMPLES)
 for name, videos in sets.items():
-    tasks[f"{name}, real or fake"] = comparison.sample_all(videos, COMPARED, METHODS, SEED, SAMPLES, PROFILE)
+    tasks[f"{name}, real or fake"] = comparison.sample_all(videos, COMPARED, METHODS, seeds, SAMPLES, PROFILE)
     tasks[f"{name}, generators"] = named[name]
     tasks[f"{name}, generators, collapsed"] = {key: detection.collapsed(samples) for key, samples in named[name].items()}
 for trained, tested in ((a, b) for a in sets for b in sets if a != b):
-    there = detection.across(sets[trained], sets[tested], COMPARED, METHODS, SEED, SAMPLES)
+    there = detection.across(sets[trained], sets[tested], COMPARED, METHODS, seeds, SAMPLES)
     tasks[f"{trained} to {tested}"] = there
 by_task = detection.tables(tasks, SEED, RESAMPLES)
 comparison.readable(by_task, ["accuracy", "auroc", "ece", "total_mean", "epistemic_mean"])
@@ -182,7 +185,7 @@ against.rename(index=plotting.label).round(3)
 
 # %%
 count, compared = int(sets[home]["split"].eq("test").sum()), tasks[f"{home}, real or fake"]
-drawn = {key: evaluate.values(*samples, SEED, RESAMPLES) for key, samples in {**binary, **compared}.items()}
+drawn = {key: significance.values(samples, SEED, RESAMPLES) for key, samples in {**binary, **compared}.items()}
 cost = {name: drawn[name, "deterministic"]["accuracy"] - drawn[name, METHODS[-1]]["accuracy"] for name in COMPARED}
 gap = {name: drawn[name, "deterministic"]["ece"] for name in names}
 told = {"data": home, "n": count}
@@ -191,7 +194,7 @@ rows = [
     claims.row("C2", "ECE, blind less biological", evaluate.interval(detection.by_kind(gap)), **told),
 ]
 for name in names:
-    window = evaluate.values(*binary[name, "deterministic"], SEED, RESAMPLES, "window")["accuracy"]
+    window = significance.values(binary[name, "deterministic"], SEED, RESAMPLES, "window")["accuracy"]
     gain = evaluate.interval(drawn[name, "deterministic"]["accuracy"] - window)
     rows.append(claims.row("Q3", "accuracy by video less by frame", gain, detector=plotting.label(name), **told))
 

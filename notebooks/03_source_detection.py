@@ -20,16 +20,18 @@ import sklearn
 
 from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import claims, evaluate, manifold, predict, profiles, sources
+from deepfake_uncertainty.study import claims, evaluate, manifold, predict, profiles, regions, sources
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
-SEED = 0  # of the trainings, the samples and the bootstrap
-SAMPLES = 20  # T, weight or mask draws of a stochastic network
+SEED = 0  # of the bootstrap, and the first of the trainings and their samples
+TRAININGS = 1  # of each network, from as many seeds
+SAMPLES = 10  # T, weight or mask draws of a stochastic network
 RESAMPLES = 1000  # bootstrap draws of whole identities
 PERMUTATIONS = 200  # arrangements in which the generators of a person's videos change places
 DETECTORS = ["resnet18", "fakecatcher"]  # names of the registry: told to name the generator, and asked for their uncertainty
-METHODS = ["mc_dropout", "bnn"]  # stochastic methods whose uncertainty is asked for
+METHODS = ["mc_dropout", "bnn"]  # stochastic methods whose uncertainty is asked for; the last one by region too
+REGION_SAMPLES = 3  # T, draws for each region
 STARTS = [0, 1, 2]  # seeds of the picture's start
 NEIGHBOURS = 5  # of a video, when pictures are compared
 
@@ -64,7 +66,8 @@ index.pivot_table(index=["dataset", "generator"], columns="split", values="video
 # One class a generator, over both data sets, on unseen people. Rows sum to one.
 
 # %%
-named = {name: sources.samples_for(name, "deterministic", index, SEED, SAMPLES) for name in DETECTORS}
+seeds = range(SEED, SEED + TRAININGS)
+named = {name: {seed: sources.samples_for(name, "deterministic", index, seed, SAMPLES) for seed in seeds} for name in DETECTORS}
 confused = {name: sources.confusion(samples, classes, SEED, RESAMPLES) for name, samples in named.items()}
 recalls = pd.concat({name: table for name, (_, table) in confused.items()}, names=["detector"])
 kin = pd.concat({name: sources.kinship(shares) for name, (shares, _) in confused.items()}, names=["detector"])
@@ -92,15 +95,20 @@ kin.groupby("detector", sort=False).mean().rename(index=plotting.label).round(2)
 # A detector that learnt *real or fake* gives every video three numbers for each stochastic method: total, aleatoric and
 # epistemic uncertainty. A kernel ridge classifier learns from them, cross-fitted: whoever is in a fold is in no other.
 # It never sees training videos of the detectors, on which a network is certain for another reason: it has learnt them by heart.
+# *By region* adds the same of the face with one region hidden, and of each region alone (notebook 05), in one frame or window.
 #
 # Three controls see as much or less: softmax response (one number a method), the class probabilities, and, for what a person
 # gives away, arrangements in which the generators of each person's videos have changed places (*shuffled*).
 
 # %%
 videos, _ = profiles.videos(PROFILE)
-asked = {f"{name} {method}": predict.samples_for(name, method, videos, SEED, SAMPLES) for name in DETECTORS for method in METHODS}
-features = {kind: manifold.features(asked, kind) for kind in manifold.KINDS}
-told = manifold.compare({SEED: features}, videos, SEED, RESAMPLES, PERMUTATIONS)
+sets, pairs = {}, [(name, method) for name in DETECTORS for method in METHODS]
+for seed in seeds:
+    asked = {f"{name} {method}": predict.samples_for(name, method, videos, seed, SAMPLES) for name, method in pairs}
+    parts = {name: regions.measured(name, METHODS[-1], videos, seed, REGION_SAMPLES, 1, ["blur"], splits=["val", "test"])["blur"]
+             for name in DETECTORS}  # fmt: skip
+    sets[seed] = manifold.every_kind(asked, parts)
+told = manifold.compare(sets, videos, SEED, RESAMPLES, PERMUTATIONS)
 table = manifold.table(told)
 table.round(3)
 
@@ -108,8 +116,9 @@ table.round(3)
 # The same among fakes only: real against fake is what the detectors learnt, the name of the generator is not.
 
 # %%
-fakes = {kind: part[part.index.get_level_values("generator") != "real"] for kind, part in features.items()}
-among = manifold.compare({SEED: fakes}, videos, SEED, RESAMPLES, PERMUTATIONS)
+fakes = {seed: {kind: part[part.index.get_level_values("generator") != "real"] for kind, part in features.items()}
+         for seed, features in sets.items()}  # fmt: skip
+among = manifold.compare(fakes, videos, SEED, RESAMPLES, PERMUTATIONS)
 both = pd.concat({"with real": table, "fakes only": manifold.table(among)}, names=["among"])
 both.round(3)
 
@@ -118,7 +127,7 @@ both.round(3)
 # of *uncertainty* above the band, and to be more than the score it should be above *probabilities*.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(7, 1.8), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7, 2.1), sharey=True)
 for ax, (part, found) in zip(axes, {"with real": told, "fakes only": among}.items(), strict=True):
     rows = both.loc[part]
     plotting.intervals(ax, rows.drop(columns="n").rename_axis("name").reset_index())
@@ -137,13 +146,14 @@ results.save(figure, "03_uncertainty_alone", {"told": both}, PROFILE, SEED, answ
 # looking, see whether two starts agree on who is whose neighbour, and whether neighbours *in the features* share their generator.
 
 # %%
-drawn = manifold.embed(features["uncertainty"], STARTS)
-steady = manifold.stability(features["uncertainty"], drawn, NEIGHBOURS)
+features = sets[SEED]["uncertainty"]
+drawn = manifold.embed(features, STARTS)
+steady = manifold.stability(features, drawn, NEIGHBOURS)
 steady.round(2)
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.2))
-generator = features["uncertainty"].index.get_level_values("generator")
+generator = features.index.get_level_values("generator")
 for ax, start in zip(axes, STARTS, strict=False):
     for name, mark in zip(dict.fromkeys(generator), "osD^vP*X<>h", strict=False):
         ax.scatter(*drawn[start][generator == name].T, s=12, marker=mark, color=plotting.color(name), alpha=0.8, linewidth=0,
@@ -161,7 +171,7 @@ results.save(figure, "03_manifold", {"stability": steady.rename_axis("what").to_
 # %%
 gaps = {f"uncertainty less {kind}, {part}": evaluate.interval(found["uncertainty"].drawn - found[kind].drawn)
         for part, found in {"with real": told, "fakes only": among}.items()
-        for kind in manifold.KINDS if kind != "uncertainty"}  # fmt: skip
+        for kind in found if kind != "uncertainty"}  # fmt: skip
 gaps = pd.DataFrame(gaps, index=["value", "low", "high"]).T
 results.write_sidecar("03_differences", {"gaps": gaps}, PROFILE, SEED)
 gaps.round(3)
@@ -175,9 +185,11 @@ gaps.round(3)
 data, who = ", ".join(videos["dataset"].unique()), " and ".join(map(plotting.label, DETECTORS))
 rows = []
 for part, found in {"with real": told, "fakes only": among}.items():
-    one = found["uncertainty"]
-    above = evaluate.interval(one.drawn - one.shuffled.mean())
-    rows.append(claims.row("C4", f"balanced accuracy less shuffled, {part}", above, data=data, detector=who, n=one.n))
+    for kind in ("uncertainty", manifold.REGIONAL):
+        one = found[kind]
+        above = evaluate.interval(one.drawn - one.shuffled.mean())
+        what = f"balanced accuracy of {kind} less shuffled, {part}"
+        rows.append(claims.row("C4", what, above, data=data, detector=who, n=one.n))
     gap = gaps.loc[f"uncertainty less probabilities, {part}"]
     rows.append(claims.row("C4", f"balanced accuracy less that of p(fake), {part}", gap, data=data, detector=who, n=one.n))
 claims.write("03", rows, PROFILE, SEED)[["claim", "statistic", "value", "low", "high", "verdict"]].round(3)
@@ -207,7 +219,7 @@ print(f"two pictures share {stable['overlap']:.2f} of the neighbours (unrelated 
 # The verdicts above are those of the run shown. A classifier above the shuffled band knows something of the generator; where it
 # does no better than the class probabilities, what it knows is how fake a video looks, and not what the uncertainty adds.
 #
-# **Limits**: few test people in quick; features are of whole videos; one classifier, with the defaults of its library.
+# **Limits**: few test people in quick; regions in one frame of a video; one classifier, with the defaults of its library.
 #
 # References: Depeweg et al. 2018; van der Maaten and Hinton 2008; Venna and Kaski 2001; Ojala and Garriga 2010. Next:
 # [04 Leave one out](04_leave_one_out.ipynb).

@@ -23,8 +23,9 @@ from deepfake_uncertainty.study import claims, comparison, evaluate, leave_out, 
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
-SEED = 0  # of the trainings, the samples and the bootstrap
-SAMPLES = 20  # T, draws of a stochastic network
+SEED = 0  # of the bootstrap, and the first of the trainings and their samples
+TRAININGS = 1  # of each network, from as many seeds
+SAMPLES = 10  # T, draws of a stochastic network
 RESAMPLES = 1000  # bootstrap draws of whole identities
 DETECTORS = ["resnet18", "fakecatcher", "motion_phase"]  # names of the registry
 METHOD = "mc_dropout"  # uncertainty method
@@ -68,7 +69,8 @@ pd.Series({name: ", ".join(gone) for name, gone in left.items()}, name="goes wit
 # `accuracy` is the share of the generator's test fakes that are called fake, the AUROC is theirs against the real test videos.
 
 # %%
-sampled = leave_out.sample_all(index, DETECTORS, METHOD, SEED, SAMPLES, PASSES)
+seeds = range(SEED, SEED + TRAININGS)
+sampled = leave_out.sample_all(index, DETECTORS, METHOD, seeds, SAMPLES, PASSES)
 table = leave_out.table(sampled, SEED, RESAMPLES)
 comparison.readable(table, ["accuracy", "auroc", "total_mean", "epistemic_mean"]).unstack("training")[["accuracy", "total_mean"]]
 
@@ -181,8 +183,8 @@ for training, part in kept.groupby("training"):
 # The verdicts above are those of the run shown. Beside them, on FaceForensics++ the study reports 18.25 % accuracy of a Bayesian
 # ResNet18 and 52 % of a Bayesian Motion detector on FaceSwap, left out, with hardly any change of the measures.
 #
-# **Limits**: one seed in quick, few test people, fewer passes than usual; SynthFF's generators are alike in ways that real ones
-# are not, since five of them paint with networks of this project.
+# **Limits**: one training in quick, few test people, fewer passes than usual; SynthFF's generators are alike in ways that real
+# ones are not, since five of them paint with networks of this project.
 #
 # References: Kose et al. 2025; Vovk et al. 2005; Gal and Ghahramani 2016. Next:
 # [05 Region uncertainty](05_region_uncertainty.ipynb).

@@ -4,8 +4,9 @@
 # **Question.** What depends on our choices?
 #
 # Number of samples, rate and place of the dropout, width of the prior, start of the posterior (MOPED), number of training people,
-# magnification of the motion: one is varied at a time, all others stay those of the study. It would surprise us if a
-# choice that is usually copied from a paper moved the accuracy more than the number of training people does.
+# magnification and window of the motion; with profile `full` also compression of the tested videos, size of the crops and
+# pretraining: one is varied at a time, all others stay those of the study. It would surprise us if a choice that is usually
+# copied from a paper moved the accuracy more than the number of training people does.
 #
 # *Reads* by default the embedded benchmark SynthFF, which is not FaceForensics++. *Writes* `figures/07_*`.
 
@@ -32,6 +33,11 @@ PRIORS = [0.03, 0.1]  # standard deviation of the prior
 DELTAS = [0.1, 0.3]  # start of the posterior: standard deviation over |weight|
 SHARES = [0.5, 1.0]  # of the training people
 FACTORS = [1, 5]  # of the magnification
+WINDOWS = [16, 32]  # frames of an input
+COMPRESSIONS = []  # of the tested videos, c0, c23 and c40: quick has c23 only
+PICTURE = "resnet18"  # a detector of pictures, for the size of its crops
+CROPS = []  # their sides in px, 64 is usual: minutes each, none in quick
+PRETRAINED = []  # whether EfficientNet-lite0 starts from ImageNet's weights, True or False: minutes, none in quick
 
 # %% tags=["nbval-ignore-output"]
 plotting.use_style()
@@ -63,12 +69,18 @@ pd.Series({share: rows.loc[rows["split"].eq("train"), "identity"].nunique() for 
 # ## Every choice, one at a time
 #
 # Video level; intervals are 95 % bootstrap intervals over the identities of the test videos. A difference between two settings
-# that is smaller than their intervals is no reason to prefer one.
+# that is smaller than their intervals is no reason to prefer one. *size* is that of the crops of `PICTURE`, *pretrained* is of
+# EfficientNet-lite0; all others are of `DETECTOR`.
 
 # %%
 settings = {"dropout": RATES, "placement": PLACES, "prior_std": PRIORS, "delta": DELTAS}
-variants = ablations.variants(DETECTOR, max(SAMPLES), SHARES, {"factor": (FACTORS, 5)}, **settings)
-sampled = ablations.sample(index, variants, SEED)
+T, kinds = max(SAMPLES), {"factor": (FACTORS, 5), "window": (WINDOWS, 16)}
+variants = ablations.variants(DETECTOR, T, SHARES, kinds, **settings)
+variants += ablations.compressions(COMPRESSIONS, DETECTOR, "bnn", T)
+variants += ablations.inputs("size", CROPS, PICTURE, "deterministic", 1, 64)
+variants += ablations.networks("pretrained", PRETRAINED, "efficientnet_lite0", "deterministic", 1, True)
+compressed = {name: profiles.videos(PROFILE, compression=name)[0] for name in COMPRESSIONS if name != "c23"}
+sampled = ablations.sample(index, variants, SEED, compressed)
 draws = ablations.fewer_samples(sampled["delta", "0.1"], SAMPLES)
 table = ablations.tables(sampled | draws, SEED, RESAMPLES)
 comparison.readable(table, ["accuracy", "auroc", "ece", "epistemic_mean", "epistemic_failure_auroc"])
@@ -91,7 +103,8 @@ for line, choice in zip(axes, choices, strict=True):
         ax.set_yticklabels([])
 for ax, title in zip(axes[-1], metrics.values(), strict=True):
     ax.set_xlabel(title)
-spread = table.xs("auroc", level="metric")["value"].groupby("choice").agg(np.ptp).sort_values()
+own = table.drop(["size", "pretrained"], level="choice", errors="ignore").xs("auroc", level="metric")["value"]
+spread = own.groupby("choice").agg(np.ptp).sort_values()
 answer = (f"For {plotting.label(DETECTOR)} the AUROC moves most with {spread.index[-1]}, by {spread.iloc[-1]:.2f}, and least "
           f"with {spread.index[0]}, by {spread.iloc[0]:.2f}.")  # fmt: skip
 results.save(figure, "07_ablations", {"video": table}, PROFILE, SEED, answer);

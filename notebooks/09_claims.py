@@ -55,8 +55,8 @@ verdicts = claims.summary(table)
 verdicts
 
 # %% [markdown]
-# The distance of each statistic from its bound, with its interval: to the right of the line a claim is supported. Rows are not of
-# one unit (nats, AUROC, correlations, shares), so compare each with the line and not with its neighbours.
+# The distance of each statistic from its bound. Rows are not of one unit (nats, AUROC, correlations, shares), so it is counted in
+# arms of the 95 % interval, the arm that points to the bound: beyond the dotted lines the bound lies outside of the interval.
 
 # %%
 figure = claims.draw(table)

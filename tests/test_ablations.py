@@ -62,6 +62,31 @@ def test_an_input_of_another_kind_is_a_detector_of_its_own_with_a_name_of_its_ow
     assert ablations.registry.get("fakecatcher").inputs is not spec.inputs
 
 
+def test_another_network_is_a_detector_of_its_own(monkeypatch):
+    monkeypatch.setattr(ablations.registry, "DETECTORS", dict(ablations.registry.DETECTORS))
+    found = ablations.networks("patch", [16, 32], "vit_tiny", "deterministic", 1, usual=16)
+    assert [(one.detector, one.usual) for one in found] == [("vit_tiny", True), ("vit_tiny, patch 32", False)]
+    built = ablations.registry.get("vit_tiny, patch 32").build(2, 0.1)
+    assert built.features[1].patch_embed.patch_size == (32, 32)
+
+
+def test_other_compressions_are_only_tested_on(monkeypatch):
+    asked = []
+
+    def samples_for(detector, method, index, seed, T, on=None, settings=None):
+        asked.append((index, on))
+        rows = index if on is None else on
+        return predict.Samples(np.ones((1, len(rows), 2)) / 2, rows)
+
+    monkeypatch.setattr(ablations.predict, "samples_for", samples_for)
+    index = people()
+    other = index.assign(path="c40")
+    found = ablations.sample(index, ablations.compressions(["c23", "c40"], "resnet18", "bnn", 2), 0, {"c40": other})
+    assert list(found) == [("compression", "c23"), ("compression", "c40")]
+    assert asked[0][1] is None and all(rows is index for rows, _ in asked)
+    assert asked[1][1]["split"].eq("test").all() and asked[1][1]["path"].eq("c40").all()
+
+
 def test_every_setting_is_held_against_the_usual_one():
     rng, index = np.random.default_rng(0), people(40)
     index["label"] = index["generator"].ne("real").astype(int)

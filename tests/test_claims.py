@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,8 +63,23 @@ def test_published_figures_belong_to_claims():
     assert set(table["claim"]) <= set(claims.CLAIMS) and table["percent"].between(0, 100).all()
 
 
-def test_the_drawing_has_a_panel_each_claim_and_a_line_each_statistic():
+def test_distance_is_counted_in_the_arm_that_points_to_the_bound():
+    rows = [row("C1", (0.4, 0.2, 1.0)), row("C1", (-0.4, -0.5, 0.4)), row("C1", (0.0, -1, 1)), row("C1", (0.3, 0.3, 0.3)),
+            row("C1", (0.1, np.nan, np.nan)), row("C1", (0.0, np.nan, np.nan))]  # fmt: skip
+    table = claims.write("02", rows, "quick", 0)
+    np.testing.assert_allclose(claims.distance(table), [2, -0.5, 0, np.inf, np.nan, np.nan])
+
+
+@given(st.tuples(*3 * [st.integers(-20, 20)]), st.integers(-20, 20))
+def test_distance_agrees_with_the_verdict(numbers, bound):
+    low, value, high = sorted(numbers)
+    one = pd.DataFrame({"value": [value], "low": [low], "high": [high], "bound": [bound]}, dtype=float)
+    (found,), said = claims.distance(one), claims.verdict(low, high, bound)
+    assert said == ("supported" if found > 1 else "contradicted" if found < -1 else "undecided")
+
+
+def test_the_drawing_has_a_line_each_claim_and_a_dot_each_statistic():
     claims.write("02", [row(), row("C2"), row("C2", (-0.2, -0.3, -0.1), detector="ResNet18")], "quick", 0)
-    figure = claims.draw(claims.ledger("quick"))
-    assert [len(ax.get_yticks()) for ax in figure.axes] == [1, 2]
-    assert figure.axes[1].get_yticklabels()[1].get_text() == "difference, ResNet18, SynthFF"
+    (ax,) = claims.draw(claims.ledger("quick")).axes
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [1, 2]
+    assert [text.get_text()[:6] for text in ax.get_yticklabels()] == ["C1 (1)", "C2 (2)"]

@@ -161,7 +161,7 @@ def test_bad_videos_among_good_ones_are_listed_and_counted(world, capsys):
     video.encode(folder / "006.mp4", np.zeros((8, 32, 32, 3), np.uint8), 8.0)
     for _ in range(2):  # the second time from the cache
         code, out, err = call(capsys, "train", "small", "deterministic")
-        assert code == 0 and out == "binary.small.deterministic: 1 samples of 28 rows; 3 videos skipped\n"
+        assert code == 0 and out == "binary.small.0: 1 samples of 28 rows; 3 videos skipped\n"
         listed = [line for line in err.splitlines() if line.startswith("skipped ")]
         assert [Path(line.split(":")[0]).name for line in listed] == ["000.mp4", "002.mp4", "006.mp4"]
         assert "0 bytes" in listed[0] and "no face" in listed[1] and "no face" in listed[2]
@@ -249,13 +249,13 @@ def refused_after_log(capsys, *arguments):
 def test_build_makes_both_sets_in_the_profiles_size(tmp_path, monkeypatch, capsys):
     from deepfake_uncertainty.benchmark import build
 
-    plans = []
+    plans, full = [], profiles.get("full")
     monkeypatch.setattr(paths, "DATA", tmp_path)
     monkeypatch.setattr(build, "build", lambda plan, jobs: plans.append((plan, jobs)) or plan.root)
     for name in (profiles.GIVEN, profiles.GIVEN_AV):
         monkeypatch.delenv(name, raising=False)
     assert cli.main(["build", "--profile", "full", "--jobs", "3"]) == 0
     assert [(plan.DATASET, plan.identities, plan.n_frames, plan.compressions, plan.root, jobs) for plan, jobs in plans] == [
-        (name, people, 192, ("c0", "c23", "c40"), tmp_path / "full" / name, 3)
-        for name, people in (("SynthFF", 200), ("SynthAV", 80))]  # fmt: skip
-    assert "SynthAV: 80 identities in" in capsys.readouterr().out
+        (name, people, full.frames, ("c0", "c23", "c40"), tmp_path / "full" / name, 3)
+        for name, people in (("SynthFF", full.identities), ("SynthAV", full.av_identities))]  # fmt: skip
+    assert f"SynthAV: {full.av_identities} identities in" in capsys.readouterr().out

@@ -27,11 +27,12 @@ def test_of_split_keeps_rows_and_probabilities_together(samples):
 
 def test_tables_stack_what_evaluate_says_of_each(samples):
     table = comparison.tables({("d", "m"): samples, ("d", "other"): samples}, 0, 20)
-    assert table.index.names == ["detector", "method", "metric"] and list(table.columns) == ["value", "low", "high"]
+    values = ["value", "low", "high"]
+    assert table.index.names == ["detector", "method", "metric"] and list(table.columns) == [*values, "spread", "seeds"]
     assert table.loc[("d", "m", "accuracy"), "value"] == pytest.approx(3 / 4)
     assert table.loc[("d", "m", "auroc"), "value"] == 1  # 0.1 and 0.6 lie below 0.7 and 0.9
     assert table.loc[("d", "m", "brier"), "value"] == pytest.approx(2 * (0.01 + 0.36 + 0.09 + 0.01) / 4, rel=1e-5)
-    pd.testing.assert_frame_equal(table.loc["d", "m"], evaluate.table(*samples, 0, 20), check_names=False)
+    pd.testing.assert_frame_equal(table.loc["d", "m"][values], evaluate.table(*samples, 0, 20), check_names=False)
     pd.testing.assert_frame_equal(table.loc["d", "m"], table.loc["d", "other"])
 
 
@@ -49,6 +50,16 @@ def test_readable_keeps_the_chosen_metrics_in_order():
     found = comparison.readable(table, ["auroc", "accuracy"])
     assert list(found.columns) == ["auroc", "accuracy"]
     assert found.loc[("d", "m")].tolist() == ["nan [nan, nan]", "0.75 [0.70, 0.80]"]
+
+
+def test_several_trainings_are_pooled(samples):
+    other = Samples(samples.probabilities[:, ::-1].copy(), samples.index)  # every video gets another's score
+    both = {0: samples, 1: other}
+    table = comparison.tables({("d", "m"): both}, 0, 50).loc["d", "m"]
+    alone = [evaluate.table(*one, 0, 50)["value"] for one in both.values()]
+    np.testing.assert_allclose(table["value"], np.mean(alone, 0))
+    assert (table["seeds"] == 2).all() and table.loc["auroc", "spread"] == pytest.approx(2**-0.5)  # 1 and 0
+    assert len(comparison.windows(both)) == 16 and len(comparison.risk_curve(both, "total").risk) == 8
 
 
 def test_windows_by_hand(samples):

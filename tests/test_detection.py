@@ -32,10 +32,10 @@ def test_as_classes_gives_each_data_set_its_own_rows(monkeypatch):
     one, other = samples([0.1, 0.9], dataset="D"), samples([0.2, 0.8, 0.3], dataset="E")
     both = predict.Samples(np.concatenate([one.probabilities, other.probabilities], 1), pd.concat([one.index, other.index]))
     monkeypatch.setattr(detection.sources, "samples_for", lambda *_: both)
-    found = detection.as_classes(both.index, ["a"], ["m"], 0, 1)
+    found = detection.as_classes(both.index, ["a"], ["m"], [3], 1)
     assert list(found) == ["D", "E"] and set(found["E"]) == {("a", "m")}
-    assert np.array_equal(found["E"]["a", "m"].probabilities, other.probabilities)
-    assert found["E"]["a", "m"].index["dataset"].eq("E").all()
+    assert np.array_equal(found["E"]["a", "m"][3].probabilities, other.probabilities)
+    assert found["E"]["a", "m"][3].index["dataset"].eq("E").all()
 
 
 def test_shift_of_the_same_samples_is_nought_and_its_interval_holds_it():
@@ -73,4 +73,4 @@ def test_majority_is_the_commoner_class_of_the_test_split():
 def test_across_wants_two_data_sets():
     index = samples([0.5, 0.5]).index
     with pytest.raises(InputError, match="two data sets"):
-        detection.across(index, index, ["resnet18"], ["deterministic"], 0, 1)
+        detection.across(index, index, ["resnet18"], ["deterministic"], [0], 1)

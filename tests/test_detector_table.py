@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import small_world
 import torch
@@ -35,7 +34,7 @@ def test_quality_has_every_metric_of_every_detector_with_its_interval(world):
     assert table.loc[("small", "auroc"), "value"] == 1 and table.loc[("small", "accuracy"), "value"] == 1
     assert (table["low"] <= table["value"] + 1e-9).all() and (table["value"] <= table["high"] + 1e-9).all()
     # Same recipe, same network, same seed: the name alone changes nothing.
-    assert np.array_equal(table.loc["small"], table.loc["longer"])
+    assert table.loc["small"].equals(table.loc["longer"])
 
 
 def test_the_profile_chooses_the_recipe(world):

@@ -45,6 +45,8 @@ def test_further_features_join_by_video_and_leave_out_what_they_lack():
     more = manifold.by_region({"net": measured[measured["video"] != "A0"]})
     found = manifold.features({"net": sampled(index)}, "uncertainty", more)
     assert len(found) == len(index) - 1 and found["net total hidden eyes"].eq(1).all() and "net total whole face" not in found
+    every = manifold.every_kind({"net": sampled(index)}, {"net": measured})
+    assert list(every) == [*manifold.KINDS, manifold.REGIONAL] and set(every[manifold.REGIONAL]) == set(found)
     with pytest.raises(InputError, match="no video has all"):
         manifold.features({"net": sampled(index)}, "uncertainty", [noise.rename(index={"D": "E"})])
     with pytest.raises(InputError, match="unknown kind"):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import fx, nn
 
 from deepfake_uncertainty.detectors import clip, motion, registry
+from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import bayes, dropout, prefix, sampling
 
 
@@ -58,7 +59,8 @@ def test_folded_is_the_network_and_leaves_it_as_it_was(name):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean), nn.init.uniform_(module.running_var, 0.5, 2)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    folded = prefix.folded(network)
+    folded = fx.symbolic_trace(network)
+    prefix._fold(folded, set())
     with torch.no_grad():
         torch.testing.assert_close(folded(x), network(x), rtol=1e-3, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -117,6 +119,36 @@ def test_constants_and_shapes_are_computed_again_and_not_kept():
     values = parts.prefix(x)
     assert parts.shared and [tuple(value.shape) for value in values] == [(4, 3)]
     torch.testing.assert_close(parts.suffix(*values), network(x))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_side_by_side_keeps_the_order_and_the_settings_of_the_caller(count):
+    def seen(value):
+        product = torch.ones(1, 2) @ torch.ones(2, 1)
+        return value, torch.get_num_threads(), torch.is_grad_enabled(), product.dtype
+
+    with threads(count), torch.autocast("cpu", torch.bfloat16):
+        found = sampling.side_by_side(seen, list(range(5)), torch.device("cpu"))
+        assert torch.get_num_threads() == count
+    assert found == [(value, 1, False, torch.bfloat16) for value in range(5)]
+
+
+def test_side_by_side_tells_what_went_wrong():
+    with threads(2), pytest.raises(ZeroDivisionError):
+        sampling.side_by_side(lambda value: 1 / value, [1, 0, 1], torch.device("cpu"))
+    assert sampling.side_by_side(None, [], torch.device("cpu")) == []
+
+
+def test_samples_do_not_depend_on_how_many_batches_run_side_by_side():
+    torch.manual_seed(0)
+    network = registry.get("fakecatcher").build(2, 0.3).eval()
+    posterior, batches = bayes.VariationalPosterior(network), torch.rand(10, 1, 64, 64).split(3)
+    with threads(1):
+        alone = bayes.samples(posterior, batches, 2, 0), sampling.deterministic(network, batches)
+    for count in (2, 3):
+        with threads(count):
+            assert np.array_equal(bayes.samples(posterior, batches, 2, 0), alone[0])
+            assert np.array_equal(sampling.deterministic(network, batches), alone[1])
 
 
 def test_blocks_bound_what_is_kept(monkeypatch):

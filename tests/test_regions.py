@@ -43,6 +43,17 @@ def track(frames=3, seed=0):
     return tracks.Track(crops, np.stack([landmarks()] * frames), matrices, np.arange(frames) / 25, 25.0, 1)
 
 
+def test_no_pixel_is_of_two_regions_and_none_of_a_hull_is_lost():
+    points = np.random.default_rng(0).uniform(10, 86, (468, 2)).astype(np.float32)  # every hull overlaps every other
+    count = sum(region_mask(points, name, SIZE).astype(int) for name in REGIONS)
+    hulls = np.zeros((SIZE, SIZE), np.uint8)
+    for group in (group for groups in REGIONS.values() for group in groups):
+        cv2.fillConvexPoly(hulls, cv2.convexHull(np.round(points[group]).astype(np.int32)), 1)
+    assert np.array_equal(count, hulls)
+    with pytest.raises(KeyError):
+        region_mask(points, "ear", SIZE)
+
+
 @pytest.mark.parametrize("fill", regions.FILLS)
 def test_painting_over_nothing_or_everything(fill):
     crops = track().crops

@@ -1,6 +1,7 @@
 """The batch's jobs: named, in order, and those that the notebooks read."""
 
 import ast
+import dataclasses
 
 import jupytext
 import pytest
@@ -20,13 +21,27 @@ def test_every_detector_is_trained_and_every_job_has_a_name_of_its_own():
 
 
 def test_a_network_is_trained_before_what_starts_from_it():
-    assert all(job.after is None or job.after in QUICK for job in QUICK)
-    assert trainings.Job("binary", "resnet18", "bnn").after == trainings.Job("binary", "resnet18", "deterministic")
+    assert all(job.methods[0] == "deterministic" for job in QUICK if "bnn" in job.methods)
+
+
+def test_a_job_samples_by_each_of_its_methods(monkeypatch):
+    monkeypatch.setitem(trainings.TASKS, "binary", lambda *job: [job[1:]])
+    job = trainings.Job("binary", "resnet18", ("deterministic", "bnn"), 3)
+    assert trainings.run(job, profiles.get("quick")) == [("resnet18", "deterministic", 3), ("resnet18", "bnn", 3)]
+
+
+def test_every_training_of_a_network_is_a_job():
+    jobs = trainings.jobs(dataclasses.replace(profiles.get("quick"), trainings=3))
+    assert len(jobs) == 3 * len(QUICK) and {job.seed for job in jobs} == {0, 1, 2}
+    assert len({job.name for job in jobs}) == len(jobs)
 
 
 def test_unknown_names_are_one_line():
-    for job, message in ((("dance", "resnet18", "bnn"), "unknown task 'dance'"), (("binary", "x", "bnn"), "unknown detector 'x'"),
-                         (("binary", "resnet18", "x"), "unknown method 'x'")):  # fmt: skip
+    for job, message in (
+        (("dance", "resnet18", ("bnn",), 0), "unknown task 'dance'"),
+        (("binary", "x", ("bnn",), 0), "unknown detector 'x'"),
+        (("binary", "resnet18", ("bnn", "x"), 0), "unknown method 'x'"),
+    ):
         with pytest.raises(InputError, match=message):
             trainings.run(trainings.Job(*job), profiles.get("quick"))
 
@@ -45,3 +60,4 @@ def test_notebooks_ask_for_what_the_jobs_have_trained():
     assert tuple(fourth["DETECTORS"]) == quick.left_out and fourth["PASSES"] == quick.passes
     assert first["SAMPLES"] == second["SAMPLES"] == fourth["SAMPLES"] == quick.samples
     assert {one["SEED"] for one in (first, second, fourth)} == {quick.seed}
+    assert {one["TRAININGS"] for one in (first, second, fourth)} == {quick.trainings}

@@ -54,7 +54,9 @@ def _track(options):
 def _train(options):
     from deepfake_uncertainty.study import profiles, trainings
 
-    job, profile = trainings.Job(options.task, options.detector, options.method), profiles.get(options.profile)
+    profile = profiles.get(options.profile)
+    seed = profile.seed if options.seed is None else options.seed
+    job = trainings.Job(options.task, options.detector, tuple(options.methods), seed)
     found = trainings.run(job, profile)
     # Several trainings of a job may leave out the same video.
     skipped = trainings.left_out(job, profile) + [pair for samples in found for pair in samples.index.attrs.get("skipped", [])]
@@ -104,6 +106,12 @@ def _jobs(text):
     return int(text)
 
 
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of zero or more")
+    return int(text)
+
+
 def parser():
     """Return the argument parser."""
     top = _Parser(prog="python -m deepfake_uncertainty", description=__doc__)
@@ -118,8 +126,9 @@ def parser():
         command.add_argument("--jobs", type=_jobs, default=2, help="processes")
     train = commands.add_parser("train", help="train a detector, or load it, and sample it on the data")
     train.add_argument("detector")
-    train.add_argument("method")
+    train.add_argument("methods", metavar="METHOD", nargs="+")
     train.add_argument("--task", default="binary", help="binary, sources (generators), across (data sets) or unseen")
+    train.add_argument("--seed", type=_seed, help="of the training and its samples (default: the profile's)")
     train.set_defaults(run=_train)
     analyze = commands.add_parser("analyze", help="is this video certainly a deepfake?")
     analyze.add_argument("video", type=Path)

@@ -14,6 +14,9 @@ _RIGHT_CHEEK = [346, 347, 348, 329, 355, 429, 423, 426, 427, 411, 352, 345]
 _FOREHEAD = [54, 103, 67, 109, 10, 338, 297, 332, 284, 293, 334, 296, 336, 107, 66, 105, 63]
 _JAW = [172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 43, 106, 182, 83, 18, 313, 406, 335, 273]
 
+# Where hulls overlap (the jaw's runs round the mouth), a pixel is of the first of these.
+_FIRST = "eyes", "brows", "mouth", "nose", "cheeks", "forehead", "jaw"
+
 #: Region name -> the landmark groups whose convex hulls make it up.
 REGIONS = {
     "forehead": (_FOREHEAD,),
@@ -26,10 +29,19 @@ REGIONS = {
 }
 
 
-def region_mask(landmarks, region, size):
-    """Return the bool mask (size, size) of `region` for crop landmarks (468, 2) px; KeyError for an unknown region."""
+def _hull(landmarks, region, size):
     mask = np.zeros((size, size), np.uint8)
     for group in REGIONS[region]:
-        hull = cv2.convexHull(np.round(landmarks[group]).astype(np.int32))
-        cv2.fillConvexPoly(mask, hull, 1)
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(landmarks[group]).astype(np.int32)), 1)
     return mask.astype(bool)
+
+
+def region_mask(landmarks, region, size):
+    """Return the bool mask (size, size) of `region` for crop landmarks (468, 2) px; KeyError for an unknown region.
+
+    No pixel is of two regions.
+    """
+    mask = _hull(landmarks, region, size)
+    for other in _FIRST[: _FIRST.index(region)]:
+        mask &= ~_hull(landmarks, other, size)
+    return mask

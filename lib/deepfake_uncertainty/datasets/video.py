@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from deepfake_uncertainty import files
 from deepfake_uncertainty.errors import InputError
@@ -88,11 +89,13 @@ def stream_frames(path, max_frames=None):
     with container:
         fps = _rate(stream, path)
         declared, count, first = _declared(stream, fps), 0, None
+        # One for all frames: each would otherwise make a converter, and its threads, of its own.
+        converter = VideoReformatter()
         try:
             for frame in container.decode(stream):
                 time = frame.time if frame.time is not None else count / fps
                 first = time if first is None else first
-                yield _upright(frame), time - first
+                yield _upright(frame, converter), time - first
                 count += 1
                 if count == max_frames:
                     return
@@ -144,9 +147,9 @@ def _read_image(path):
     return image
 
 
-def _upright(frame):
+def _upright(frame, converter):
     """Return the picture as RGB, turned as the display matrix of telephone videos asks."""
-    image = frame.to_ndarray(format="rgb24")
+    image = converter.reformat(frame, format="rgb24").to_ndarray()
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 
 from deepfake_uncertainty.errors import InputError
@@ -66,6 +67,8 @@ class Classifier(nn.Module):
             raise InputError(f"dropout rate {dropout}: give a probability in [0, 1)")
         self.features, self.stages = features, tuple(stages)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_features, n_classes))
+        # The processor's convolutions are up to twice as fast so; inputs follow the weights.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x):
         return self.head(self.features(x))

@@ -94,9 +94,7 @@ def classifier(backbone, stages, n_classes, dropout, normalise=None):
     """Return a `Classifier` of a backbone (N, 3, H, W) -> (N, num_features) behind its normalisation, by default ImageNet's."""
     features = nn.Sequential(normalise or Normalise(), backbone)
     stages = [f"features.1.{name}" for name in stages]
-    network = Classifier(features, getattr(backbone, "head_hidden_size", backbone.num_features), n_classes, dropout, stages)
-    # The processor's convolutions are 40 % faster so; inputs follow the weights.
-    return network.to(memory_format=torch.channels_last)
+    return Classifier(features, getattr(backbone, "head_hidden_size", backbone.num_features), n_classes, dropout, stages)
 
 
 def _backbone(name, pretrained):
@@ -111,13 +109,13 @@ def _backbone(name, pretrained):
         ) from error
 
 
-def resized(crops):
-    """Return crops uint8 (F, S, S, 3) as float32 (F, 3, 64, 64) RGB in [0, 1]."""
-    small = [cv2.resize(np.ascontiguousarray(crop), (SIZE, SIZE), interpolation=cv2.INTER_AREA) for crop in crops]
+def resized(crops, size=SIZE):
+    """Return crops uint8 (F, S, S, 3) as float32 (F, 3, size, size) RGB in [0, 1]."""
+    small = [cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=cv2.INTER_AREA) for crop in crops]
     return np.stack(small).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
-def frames(track, n):
-    """Return (float32 (m, 3, 64, 64) RGB in [0, 1], frame indices int64 (m,)): m = min(n, F) frames of the whole clip."""
+def frames(track, n, size=SIZE):
+    """Return (float32 (m, 3, size, size) RGB in [0, 1], frame indices int64 (m,)): m = min(n, F) frames of the whole clip."""
     starts = evenly_spaced(len(track.crops), n)
-    return resized(track.crops[starts]), starts
+    return resized(track.crops[starts], size), starts

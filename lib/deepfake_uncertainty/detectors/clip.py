@@ -41,8 +41,7 @@ class Clip(nn.Module):
 def clip_transformer(n_classes, dropout):
     """Return the network as a `Classifier` of clips float32 (N, 3 * 8, 64, 64) in [0, 1], the frames stacked in channels."""
     stages = [f"features.frame.layer{k}" for k in range(1, len(STAGES) + 1)] + ["features.time"]
-    network = Classifier(Clip(), STAGES[-1], n_classes, dropout, stages)
-    return network.to(memory_format=torch.channels_last)
+    return Classifier(Clip(), STAGES[-1], n_classes, dropout, stages)
 
 
 def clips(track, n, frames=FRAMES, stride=1):

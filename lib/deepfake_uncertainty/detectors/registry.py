@@ -10,17 +10,17 @@ from deepfake_uncertainty.errors import InputError
 # Rates, passes and changes of the images are sized for one to two minutes of one thread on SynthFF quick and judged by its
 # validation split: two jobs side by side do more than one on two threads, which is 1.7 times as fast. Frames of one video are
 # alike: ResNet18 learns as much from four of each in ten passes as from eight in eight.
-BLIND = Recipe(epochs=10, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=4, samples_a_video=4, flip=True)
+BLIND = Recipe(epochs=10, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=3, samples_a_video=4, flip=True)
 # Only weights that know pictures already get moved and recoloured ones: from scratch a minute is too short for them (nll of
 # MobileNet on validation videos 0.51 with, 0.37 without). On larger data, what learns late gets more passes.
 LITE = replace(BLIND, epochs=8, weight_decay=5e-2, shift=4, colour=0.2)
 MOBILENET = replace(BLIND, epochs=8, lr=3e-3, bayes_epochs=2, samples_a_video=8)
-XCEPTION = replace(BLIND, epochs=5)
+XCEPTION = replace(BLIND, epochs=4)
 B4 = replace(BLIND, epochs=3, lr=2e-3)
 VIT = replace(BLIND, epochs=8, lr=5e-4, weight_decay=5e-2)
 CLIP = replace(BLIND, epochs=4, batch=8, bayes_epochs=2)
-PPG = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=4, samples_a_video=8)
-MOTION = Recipe(epochs=15, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=5, samples_a_video=8)
+PPG = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=3, samples_a_video=8)
+MOTION = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=3, samples_a_video=8)
 DEEP = partial(motion.network, channels=motion.DEEP_CHANNELS)
 BIOLOGICAL = "biological"
 PPG128 = partial(fakecatcher.maps, window=128)

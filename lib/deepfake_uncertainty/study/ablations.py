@@ -17,7 +17,8 @@ CHOICES = {"dropout": "mc_dropout", "placement": "mc_dropout", "prior_std": "bnn
 class Variant:
     """One value of one choice: what is varied, its value as text, detector, method, `predict.Settings`, T, share of people.
 
-    `people` in (0, 1] is the share of the training identities that are kept; `usual` marks the value of the study.
+    `people` in (0, 1] is the share of the training identities that are kept; `compression` is that of the videos it is tested
+    on; `usual` marks the value of the study.
     """
 
     choice: str
@@ -27,6 +28,7 @@ class Variant:
     settings: predict.Settings = field(default_factory=predict.Settings)
     T: int = 20
     people: float = 1.0
+    compression: str = "c23"
     usual: bool = False
 
 
@@ -45,18 +47,32 @@ def people(shares, detector, method, T):
     return [Variant("people", str(share), detector, method, T=T, people=share, usual=share == 1) for share in shares]
 
 
-def inputs(choice, values, detector, method, T, usual):
-    """Return a Variant for each value of a keyword of a detector's input function, such as a window or a magnification.
+def compressions(names, detector, method, T):
+    """Return a Variant for each compression of the tested videos; what it is trained on is c23, which is usual."""
+    return [Variant("compression", name, detector, method, T=T, compression=name, usual=name == "c23") for name in names]
 
-    The detector with another input joins the registry of this process under a name of its own.
-    """
+
+def inputs(choice, values, detector, method, T, usual):
+    """Return a Variant for each value of a keyword of a detector's input function, such as a window or a magnification."""
     spec, found = registry.get(detector), []
     for value in values:
-        name = detector if value == usual else f"{detector}, {choice} {value}"
         other = {"inputs": functools.partial(spec.inputs, **{choice: value})} | ({"window": value} if choice == "window" else {})
-        registry.DETECTORS.setdefault(name, dataclasses.replace(spec, name=name, **other))
-        found.append(Variant(choice, str(value), name, method, T=T, usual=value == usual))
+        found.append(_of_its_own(spec, choice, value, other, method, T, usual))
     return found
+
+
+def networks(choice, values, detector, method, T, usual):
+    """Return a Variant for each value of a keyword of the function that builds a detector's network, such as `pretrained`."""
+    spec = registry.get(detector)
+    return [_of_its_own(spec, choice, value, {"build": functools.partial(spec.build, **{choice: value})}, method, T, usual)
+            for value in values]  # fmt: skip
+
+
+def _of_its_own(spec, choice, value, other, method, T, usual):
+    """Return the Variant of a detector that differs in `other`: it joins the registry of this process under its own name."""
+    name = spec.name if value == usual else f"{spec.name}, {choice} {value}"
+    registry.DETECTORS.setdefault(name, dataclasses.replace(spec, name=name, **other))
+    return Variant(choice, str(value), name, method, T=T, usual=value == usual)
 
 
 def variants(detector, T, shares, input_choices, **choices):
@@ -86,14 +102,22 @@ def fewer_people(index, share):
     return index[~training | seen].reset_index(drop=True)
 
 
-def sample(index, variants, seed):
-    """Return {(choice, value): Samples} of the test rows; networks and samples come from the cache if they are there."""
+def sample(index, variants, seed, compressed=None):
+    """Return {(choice, value): Samples} of the test rows; networks and samples come from the cache if they are there.
+
+    `compressed` {compression: index} has the same videos in every compression but c23 that a Variant asks for.
+    """
     found = {}
     for one in variants:
         rows = index if one.people == 1 else fewer_people(index, one.people)
-        samples = predict.samples_for(one.detector, one.method, rows, seed, one.T, settings=one.settings)
+        on = None if one.compression == "c23" else _test(compressed[one.compression])
+        samples = predict.samples_for(one.detector, one.method, rows, seed, one.T, on, settings=one.settings)
         found[one.choice, one.value] = comparison.of_split(samples, "test")
     return found
+
+
+def _test(index):
+    return index[index["split"].eq("test")]
 
 
 def fewer_samples(samples, counts):

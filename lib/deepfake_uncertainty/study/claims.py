@@ -4,8 +4,10 @@ A statistic is defined so that the claim says "above the bound". Its verdict is 
 """
 
 import math
+import textwrap
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty import plotting, results
@@ -34,6 +36,7 @@ PUBLISHED = [
     ("C4", "Motion, source detection on FF: accuracy", 97.17), ("C4", "Motion, source detection on FAVC: accuracy", 94.03),
     ("C4", "PPG cells, source detection: accuracy", 93.39),
 ]  # fmt: skip
+REACH = 4  # of the figure, in arms of an interval
 COLUMNS = ["claim", "statistic", "data", "detector", "value", "low", "high", "bound", "n"]
 
 
@@ -102,22 +105,33 @@ def published():
     return pd.DataFrame(PUBLISHED, columns=["claim", "what", "percent"])
 
 
+def distance(table):
+    """Return how far the value of each row of a ledger lies beyond its bound, in arms of its 95 percent interval (N,).
+
+    The arm is the one that points to the bound: above 1 the row supports its claim, below -1 it contradicts it, in between it is
+    undecided. An arm of no length gives infinity, or 0 at the bound itself; without an interval it is NaN.
+    """
+    beyond = table["value"] - table["bound"]
+    arm = np.where(beyond > 0, table["value"] - table["low"], table["high"] - table["value"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(beyond == 0, np.where(np.isnan(arm), np.nan, 0.0), beyond / arm)
+
+
 def draw(table):
-    """Return a figure of a ledger: a panel each claim that was tested, the interval of every statistic less its bound."""
+    """Return a figure of a ledger: a line each claim that was tested, a dot each statistic at its `distance`."""
     names = [name for name in CLAIMS if name in set(table["claim"])]
-    counts = [int(table["claim"].eq(name).sum()) for name in names]
-    figure, axes = plt.subplots(len(names), 1, figsize=(7, 0.2 * sum(counts) + 0.5 * len(names) + 0.3), squeeze=False,
-                                gridspec_kw={"height_ratios": [count + 1 for count in counts]})  # fmt: skip
-    for ax, name in zip(axes[:, 0], names, strict=True):
-        rows = table[table["claim"].eq(name)].reset_index(drop=True)
-        for y, one in rows.iterrows():
-            color = plotting.color(one["verdict"])
-            ax.plot([one["low"] - one["bound"], one["high"] - one["bound"]], [y, y], color=color, linewidth=2)
-            ax.plot(one["value"] - one["bound"], y, "o", color=color, markersize=4)
-        parts = rows[["statistic", "detector", "data"]].itertuples(index=False)
-        ax.set_yticks(range(len(rows)), [", ".join(filter(None, part)) for part in parts], fontsize=6)
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.axvline(0, color="0.3", linewidth=0.8, zorder=0)
-        ax.set_title(f"{name}: {CLAIMS[name]}", loc="right", fontsize=7)
-    axes[-1, 0].set_xlabel("statistic less its bound (own units)")
+    figure, ax = plt.subplots(figsize=(7, 0.42 * len(names) + 0.9))
+    for y, name in enumerate(names):
+        rows = table[table["claim"].eq(name)]
+        place = y + np.linspace(-0.3, 0.3, len(rows) + 2)[1:-1]
+        ax.scatter(np.clip(distance(rows), -REACH, REACH), place, s=12, color=[plotting.color(word) for word in rows["verdict"]])
+    labels = [textwrap.fill(f"{name} ({table['claim'].eq(name).sum()}): {CLAIMS[name]}", 48) for name in names]
+    ax.set_yticks(range(len(names)), labels, fontsize=7)
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(-REACH - 0.3, REACH + 0.3))
+    for x, style in ((-1, ":"), (0, "-"), (1, ":")):
+        ax.axvline(x, color="0.5", linestyle=style, linewidth=0.8, zorder=0)
+    ax.set_xlabel(f"value less bound, in arms of the 95 % interval (cut at {REACH})", fontsize=8)
+    handles = [plt.Line2D([], [], marker="o", linestyle="", markersize=4, color=plotting.color(word), label=word)
+               for word in ("contradicted", "undecided", "supported")]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7)
     return figure

@@ -1,9 +1,10 @@
 """Detectors crossed with uncertainty methods, on the test videos."""
 
+import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.study import evaluate, metrics, predict
+from deepfake_uncertainty.study import evaluate, metrics, predict, significance
 
 
 def of_split(samples, split):
@@ -12,8 +13,9 @@ def of_split(samples, split):
     return predict.Samples(samples.probabilities[:, chosen], samples.index[chosen].reset_index(drop=True))
 
 
-def sample_all(index, detectors, methods, seed, T, profile="quick"):
-    """Return {(detector, method): Samples} of the test rows of `index`; networks and samples come from the cache if there.
+def sample_all(index, detectors, methods, seeds, T, profile="quick"):
+    """Return {(detector, method): {training seed: Samples}} of the test rows of `index`; networks and samples come from the
+    cache if there.
 
     Each detector is trained by its recipe of `profile`.
     """
@@ -21,20 +23,21 @@ def sample_all(index, detectors, methods, seed, T, profile="quick"):
     for detector in detectors:
         settings = predict.Settings(recipe=registry.recipe(detector, profile))
         for method in methods:
-            samples = predict.samples_for(detector, method, index, seed, T, settings=settings)
-            found[detector, method] = of_split(samples, "test")
+            found[detector, method] = {
+                seed: of_split(predict.samples_for(detector, method, index, seed, T, settings=settings), "test") for seed in seeds
+            }
     return found
 
 
 def tables(sampled, seed, n_boot, level="video"):
-    """Return `evaluate.table` of every entry of `sampled`, stacked: levels detector, method, metric; value, low, high."""
-    parts = {name: evaluate.table(*samples, seed, n_boot, level) for name, samples in sampled.items()}
+    """Return `significance.over_seeds` of every entry of `sampled`, stacked: levels detector, method, metric."""
+    parts = {name: significance.over_seeds(samples, seed, n_boot, level) for name, samples in sampled.items()}
     return pd.concat(parts, names=["detector", "method", "metric"])
 
 
 def tables_by_generator(sampled, seed, n_boot):
-    """Return `evaluate.table_by_generator` of every entry: levels detector, method, generator, metric."""
-    parts = {name: evaluate.table_by_generator(*samples, seed, n_boot) for name, samples in sampled.items()}
+    """Return the same for each generator: levels detector, method, generator, metric."""
+    parts = {name: significance.over_seeds(samples, seed, n_boot, by_generator=True) for name, samples in sampled.items()}
     return pd.concat(parts, names=["detector", "method", "generator", "metric"])
 
 
@@ -45,13 +48,14 @@ def readable(table, chosen):
 
 
 def windows(samples):
-    """Return a frame, one row a frame or window: generator, right (bool), confidence and each uncertainty score."""
-    mean = samples.probabilities.mean(0)
-    found = pd.DataFrame(evaluate.scores(samples.probabilities))
-    found["generator"] = samples.index["generator"].to_numpy()
-    found["confidence"] = mean.max(1)
-    found["right"] = mean.argmax(1) == samples.index["label"].to_numpy()
-    return found
+    """Return a frame, one row a frame or window of every training: generator, right (bool), confidence, uncertainty scores."""
+    parts = []
+    for probabilities, index in significance.trainings(samples):
+        mean = probabilities.mean(0)
+        right = mean.argmax(1) == index["label"].to_numpy()
+        found = evaluate.scores(probabilities) | {"confidence": mean.max(1), "right": right}
+        parts.append(pd.DataFrame(found).assign(generator=index["generator"].to_numpy()))
+    return pd.concat(parts, ignore_index=True)
 
 
 def sizes(groups):
@@ -60,7 +64,8 @@ def sizes(groups):
 
 
 def risk_curve(samples, score):
-    """Return the `metrics.RiskCoverage` of videos when those of least `score` are kept first."""
-    probabilities, index = evaluate.by_video(*samples)
-    wrong = metrics.errors(probabilities.mean(0), index["label"].to_numpy())
-    return metrics.risk_coverage(evaluate.scores(probabilities)[score], wrong)
+    """Return the `metrics.RiskCoverage` of the videos of every training when those of least `score` are kept first."""
+    parts = [evaluate.by_video(*one) for one in significance.trainings(samples)]
+    wrong = [metrics.errors(probabilities.mean(0), index["label"].to_numpy()) for probabilities, index in parts]
+    uncertain = [evaluate.scores(probabilities)[score] for probabilities, _ in parts]
+    return metrics.risk_coverage(np.concatenate(uncertain), np.concatenate(wrong))

@@ -119,17 +119,27 @@ def groups(videos):
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
+def shares(videos, rule, seed, n_boot=1000):
+    """Return {group: {metric: (1 + n_boot,)}} of `summary`, the first value from the data, then one a resample."""
+    found = outcomes(videos["p_fake"], videos["label"], rule)
+    drawn, parts = evaluate.clustered(videos, seed, n_boot), {}
+    for name, own in _every(videos).items():
+        parts[name] = {key: metrics.mean(value[own], drawn.of(own)) for key, value in found._asdict().items()}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts[name]["error_decided"] = parts[name]["error"] / parts[name]["decided"]
+    return parts
+
+
+def _every(videos):
+    return {"all": np.ones(len(videos), bool)} | groups(videos)
+
+
 def summary(videos, rule, seed, n_boot=1000):
     """Return a frame of what `rule` does with a frame of videos (`scored`), by (group, metric); value, low, high, n.
 
     Groups: all, and those of `groups`. Metrics, shares in [0, 1]: covered (the true class fits), decided, error (of all
     videos), error_decided (of those decided; NaN where none is). 95 percent intervals by bootstrap over identities; n videos.
     """
-    found = outcomes(videos["p_fake"], videos["label"], rule)
-    drawn, parts = evaluate.clustered(videos, seed, n_boot), {}
-    for name, own in ({"all": np.ones(len(videos), bool)} | groups(videos)).items():
-        shares = {key: metrics.mean(value[own], drawn.of(own)) for key, value in found._asdict().items()}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            shares["error_decided"] = shares["error"] / shares["decided"]
-        parts[name] = evaluate.frame(shares).assign(n=own.sum())
+    count, found = _every(videos), shares(videos, rule, seed, n_boot)
+    parts = {name: evaluate.frame(own).assign(n=count[name].sum()) for name, own in found.items()}
     return pd.concat(parts, names=["group", "metric"])

@@ -12,40 +12,48 @@ KINDS = "blind", "biological"
 
 
 def collapsed(samples):
-    """Return Samples of (real, fake) from those over (real, generator, ...): p(fake) is the sum over the generators."""
+    """Return Samples of (real, fake) from those over (real, generator, ...): p(fake) is the sum over the generators.
+
+    Of {training seed: Samples}, each.
+    """
+    if isinstance(samples, dict):
+        return {seed: collapsed(one) for seed, one in samples.items()}
     real = samples.probabilities[..., :1]
     index = samples.index.assign(label=(samples.index["label"] > 0).astype(int))
     return predict.Samples(np.concatenate([real, 1 - real], -1), index)
 
 
-def as_classes(index, detectors, methods, seed, T):
-    """Return {data set: {(detector, method): Samples}} of the test rows over the classes real and every generator of `index`.
+def as_classes(index, detectors, methods, seeds, T):
+    """Return {data set: {(detector, method): {training seed: Samples}}} of the test rows over the classes real and every
+    generator of `index`.
 
     One network names the generators of all data sets of `index`.
     """
-    found = {name: {} for name in pd.unique(index["dataset"])}
-    for key in ((detector, method) for detector in detectors for method in methods):
-        samples = sources.samples_for(*key, index, seed, T)
-        for name, own in found.items():
-            rows = samples.index["dataset"].eq(name).to_numpy()
-            own[key] = predict.Samples(samples.probabilities[:, rows], samples.index[rows].reset_index(drop=True))
+    keys = [(detector, method) for detector in detectors for method in methods]
+    found = {name: {key: {} for key in keys} for name in pd.unique(index["dataset"])}
+    for key in keys:
+        for seed in seeds:
+            samples = sources.samples_for(*key, index, seed, T)
+            for name, own in found.items():
+                rows = samples.index["dataset"].eq(name).to_numpy()
+                own[key][seed] = predict.Samples(samples.probabilities[:, rows], samples.index[rows].reset_index(drop=True))
     return found
 
 
-def across(trained, tested, detectors, methods, seed, T):
-    """Return {(detector, method): Samples} of the test rows of index `tested` by networks trained on index `trained`.
+def across(trained, tested, detectors, methods, seeds, T):
+    """Return {(detector, method): {training seed: Samples}} of the test rows of index `tested` by networks trained on `trained`.
 
     Raises InputError when both are one data set: that is `comparison.sample_all`.
     """
     if set(trained["dataset"]) & set(tested["dataset"]):
         raise InputError("across wants two data sets, one to train on and another to test on")
     on = tested[tested["split"].eq("test")]
-    return {(detector, method): predict.samples_for(detector, method, trained, seed, T, on=on)
+    return {(detector, method): {seed: predict.samples_for(detector, method, trained, seed, T, on=on) for seed in seeds}
             for detector in detectors for method in methods}  # fmt: skip
 
 
 def tables(tasks, seed, n_boot, level="video"):
-    """Return `comparison.tables` of every task {name: {(detector, method): Samples}}, with the task as the first level."""
+    """Return `comparison.tables` of every task {name: what `comparison.tables` takes}, with the task as the first level."""
     found = {name: comparison.tables(sampled, seed, n_boot, level) for name, sampled in tasks.items()}
     return pd.concat(found, names=["task", *KEYS, "metric"])
 
@@ -55,7 +63,7 @@ def shift(near, far, seed, n_boot):
 
     A frame with one row a metric, columns value, low, high (95 percent). The videos differ, so each is resampled by itself.
     """
-    drawn = [evaluate.values(*samples, seed + k, n_boot) for k, samples in enumerate((near, far))]
+    drawn = [significance.values(samples, seed + k, n_boot) for k, samples in enumerate((near, far))]
     return evaluate.frame({name: drawn[1][name] - drawn[0][name] for name in drawn[0]}, ["metric"])
 
 
@@ -64,7 +72,7 @@ def against_best(sampled, metric, seed, n_boot):
 
     A frame with one row a name: value, low, high, p (two-sided, bootstrap) and p_holm, corrected for all rows (Holm 1979).
     """
-    values = {name: evaluate.table(*samples, seed, 1)["value"][metric] for name, samples in sampled.items()}
+    values = {name: significance.over_seeds(samples, seed, 1)["value"][metric] for name, samples in sampled.items()}
     best = max(values, key=values.get)
     rows = {name: significance.difference(samples, sampled[best], seed, n_boot).loc[metric]
             for name, samples in sampled.items() if name != best}  # fmt: skip

@@ -19,7 +19,7 @@ def quality(index, seed, n_boot, profile="quick", detectors=tuple(registry.DETEC
     Each is trained by its recipe of `profile`, or read from the cache. Metrics: accuracy, auroc, ece, nll (nats) of videos,
     with 95 percent intervals over identities (`n_boot` draws).
     """
-    sampled = comparison.sample_all(index, detectors, ["deterministic"], seed, 1, profile)
+    sampled = comparison.sample_all(index, detectors, ["deterministic"], [seed], 1, profile)
     table = comparison.tables(sampled, seed, n_boot).xs("deterministic", level="method")
     return table[table.index.isin(METRICS, level="metric")]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty.datasets import leakage
+from deepfake_uncertainty.datasets.leakage import KEY
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import comparison, decide, evaluate, predict
+from deepfake_uncertainty.study import comparison, decide, evaluate, predict, significance
 
 CONTROL = "none"  # nothing left out: the same short recipe on all generators
 MEASURES = "total", "aleatoric", "epistemic"
@@ -44,10 +45,19 @@ def sample(index, left_out, detector, method, seed, T, share):
     return predict.samples_for(detector, method, without(index, left_out), seed, T, settings=settings(detector, share))
 
 
-def sample_all(index, detectors, method, seed, T, share):
-    """Return {(left out, detector): Samples} of val and test, CONTROL and every generator left out in turn."""
-    names = [CONTROL, *generators(index)]
-    return {(name, detector): sample(index, name, detector, method, seed, T, share) for detector in detectors for name in names}
+def sample_all(index, detectors, method, seeds, T, share):
+    """Return {(left out, detector): {training seed: Samples}} of val and test, CONTROL and every generator left out in turn."""
+    return {(name, detector): {seed: sample(index, name, detector, method, seed, T, share) for seed in seeds}
+            for detector in detectors for name in (CONTROL, *generators(index))}  # fmt: skip
+
+
+def _test(samples):
+    return {k: comparison.of_split(one, "test") for k, one in enumerate(significance.trainings(samples))}
+
+
+def _known(samples):
+    """Return the generators of fakes in Samples, or in {training seed: Samples}."""
+    return generators(significance.trainings(samples)[0].index)
 
 
 def changes(sampled, seed, n_boot):
@@ -56,8 +66,7 @@ def changes(sampled, seed, n_boot):
     Metrics of `evaluate.table_by_generator` (its AUROC is against the real test videos), less the control's on the same
     videos and the same resamples of identities; `accuracy` of fakes is the share called fake.
     """
-    test = {key: comparison.of_split(samples, "test") for key, samples in sampled.items()}
-    values = {key: evaluate.values_by_generator(*samples, seed, n_boot) for key, samples in test.items()}
+    values = {key: significance.values(_test(samples), seed, n_boot, by_generator=True) for key, samples in sampled.items()}
     found = {}
     for (left_out, detector), own in values.items():
         if left_out != CONTROL:
@@ -72,8 +81,8 @@ def table(sampled, seed, n_boot):
     'unseen'; value, low, high (95 percent, bootstrap over identities)."""
     parts = {}
     for (left_out, detector), samples in sampled.items():
-        own = evaluate.table_by_generator(*comparison.of_split(samples, "test"), seed, n_boot)
-        for name in generators(samples.index) if left_out == CONTROL else [left_out]:
+        own = significance.over_seeds(_test(samples), seed, n_boot, by_generator=True)
+        for name in _known(samples) if left_out == CONTROL else [left_out]:
             parts[detector, name, "seen" if left_out == CONTROL else "unseen"] = own.loc[name]
     return pd.concat(parts, names=["detector", "generator", "training", "metric"])
 
@@ -100,10 +109,17 @@ def errors(sampled, alpha, seed, n_boot):
     """
     rows = {}
     for (left_out, detector), samples in sampled.items():
-        known, test = (decide.scored(*comparison.of_split(samples, split)) for split in ("val", "test"))
-        rule = decide.calibrate(known["p_fake"], known["label"], alpha)
-        found = decide.summary(test, rule, seed, n_boot)
-        for name in generators(samples.index) if left_out == CONTROL else [left_out]:
-            rows[detector, name, "seen" if left_out == CONTROL else "unseen"] = found.loc[name, "error"]
+        found = significance.pooled([_errors(one, alpha, seed, n_boot) for one in significance.trainings(samples)], seed)
+        count = _test(samples)[0].index.drop_duplicates(KEY)["generator"].value_counts()
+        for name in _known(samples) if left_out == CONTROL else [left_out]:
+            key = detector, name, "seen" if left_out == CONTROL else "unseen"
+            rows[key] = dict(zip(("value", "low", "high"), evaluate.interval(found[name]), strict=True)) | {"n": count[name]}
     names = ["detector", "generator", "training"]
     return pd.DataFrame(rows).T.rename_axis(names).assign(promised=alpha).astype({"n": int})
+
+
+def _errors(samples, alpha, seed, n_boot):
+    """Return {generator: (1 + B,)}, the share of its test fakes that the rule of one training calls real."""
+    known, test = (decide.scored(*comparison.of_split(samples, split)) for split in ("val", "test"))
+    rule = decide.calibrate(known["p_fake"], known["label"], alpha)
+    return {name: found["error"] for name, found in decide.shares(test, rule, seed, n_boot).items()}

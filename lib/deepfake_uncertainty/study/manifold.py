@@ -19,6 +19,7 @@ from deepfake_uncertainty.study import evaluate, significance, sources
 
 MEASURES = "total", "aleatoric", "epistemic"
 KINDS = "uncertainty", "softmax", "probabilities"
+REGIONAL = "uncertainty by region"
 FOLDS = 10
 
 
@@ -64,6 +65,12 @@ def by_region(measured):
         wide.columns = [" ".join((name, *column)) for column in wide.columns]
         parts.append(wide)
     return parts
+
+
+def every_kind(sampled, measured):
+    """Return {kind: features}: `KINDS` of {name: Samples}, and REGIONAL, uncertainty and that of `by_region` together."""
+    kinds = {kind: features(sampled, kind) for kind in KINDS}
+    return kinds | {REGIONAL: features(sampled, "uncertainty", by_region(measured))}
 
 
 def people(index):

@@ -22,7 +22,7 @@ _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCel
 @dataclass(frozen=True)
 class Profile:
     """Size of the embedded benchmark (identities of SynthFF and of SynthAV, frames a clip, compressions) and of the
-    sampling (T samples, bootstrap resamples).
+    sampling (T samples, bootstrap resamples); `trainings` of each network, from the seeds `seed`, `seed` + 1, ...
 
     `compared` are the detectors asked by every task, and by which `methods`; `left_out` those that meet every generator
     unseen, trained by a share `passes` of their recipe's passes.
@@ -40,6 +40,12 @@ class Profile:
     methods: tuple = ("deterministic", "mc_dropout", "bnn")
     left_out: tuple = ("resnet18", "fakecatcher", "motion_phase")
     passes: float = 0.4
+    trainings: int = 1
+
+    @property
+    def seeds(self):
+        """Return the seeds of the trainings of one network."""
+        return range(self.seed, self.seed + self.trainings)
 
     def benchmark(self, dataset):
         """Return the identities, n_frames, seed and compressions of 'SynthFF' or 'SynthAV'."""
@@ -48,8 +54,8 @@ class Profile:
 
 
 _PROFILES = {
-    "quick": Profile("quick", identities=44, av_identities=18, frames=128, samples=20, resamples=1000),
-    "full": Profile("full", 200, 80, frames=192, samples=50, resamples=2000, compressions=("c0", "c23", "c40")),
+    "quick": Profile("quick", identities=44, av_identities=18, frames=128, samples=10, resamples=1000),
+    "full": Profile("full", 80, 32, frames=128, samples=30, resamples=2000, compressions=("c0", "c23", "c40"), trainings=3),
     "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }
 
@@ -103,13 +109,16 @@ def datasets():
     return given or list(_REAL)
 
 
-def videos(profile, dataset="SynthFF"):
-    """Return `index` of a data set of `profile`; InputError when the embedded benchmark is not built to its end."""
+def videos(profile, dataset="SynthFF", compression="c23"):
+    """Return `index` of a data set of `profile`; InputError when the embedded benchmark is not built to its end.
+
+    `compression` (c0, c23, c40) is that of FaceForensics++ and of what is laid out like it.
+    """
     folder = root(profile, dataset)
     if not os.environ.get(_REAL[dataset][0]) and not built(profile):
         command = f"python -m deepfake_uncertainty build --profile {profile}"
         raise InputError(f"the benchmark in {folder} is not built, or not to its end: run {command}")
-    return index(folder)
+    return index(folder, compression)
 
 
 def all_videos(profile):

@@ -116,17 +116,18 @@ def coverage(row, track, spec, starts, frames=4):
             for name in REGIONS}  # fmt: skip
 
 
-def measured(detector, method, index, seed, T, count, fills=FILLS, settings=None):
-    """Return {fill: frame} of a detector (registry name) trained on the train rows of `index`: a row a (test video, way, region).
+def measured(detector, method, index, seed, T, count, fills=FILLS, settings=None, splits=("test",)):
+    """Return {fill: frame} of a detector (registry name) trained on the train rows of `index`: a row a (video, way, region), of
+    the videos of `splits`.
 
     Columns: the video's key and identity, way ('whole', 'hidden' or 'alone'), region, coverage (see `coverage`), and the
     scores of `evaluate.scores`, measured on each of `count` inputs and averaged over them. attrs['skipped'] lists (path,
-    reason) of videos left out. Raises InputError when a person is in two splits, or when no test video is left.
+    reason) of videos left out. Raises InputError when a person is in two splits, or when no video is left.
     """
     leakage.refuse_leak({f"split {name}": rows for name, rows in index.groupby("split")})
     model, spec = predict.fitted(detector, method, index, seed, settings), registry.get(detector)
     inputs, rows, skipped = {fill: [] for fill in fills}, [], []
-    for row in tqdm(list(index[index["split"] == "test"].itertuples(index=False)), desc="regions", unit="video"):
+    for row in tqdm(list(index[index["split"].isin(splits)].itertuples(index=False)), desc="regions", unit="video"):
         try:
             track = tracks.load(row.path)
             found = {fill: variants(track, spec, count, fill) for fill in fills}
@@ -138,7 +139,8 @@ def measured(detector, method, index, seed, T, count, fills=FILLS, settings=None
         starts = found[fills[0]][1]
         rows.append({name: getattr(row, name) for name in KEY} | {"coverage": coverage(row, track, spec, starts)})
     if not rows:
-        raise InputError(f"no test video can be used by {detector}: {skipped[0][1] if skipped else 'there is none'}")
+        why = skipped[0][1] if skipped else "there is none"
+        raise InputError(f"no {' or '.join(splits)} video can be used by {detector}: {why}")
     frames = {fill: pd.concat(list(_scored(model, own, rows, T)), ignore_index=True) for fill, own in inputs.items()}
     for frame in frames.values():
         frame.attrs["skipped"] = skipped

@@ -71,18 +71,23 @@ def _check_same(every):
                              "a paired comparison wants the same videos on both sides")  # fmt: skip
 
 
-def _trainings(samples):
+def trainings(samples):
     """Return the list of Samples of one training, (probabilities, index), or of several, {seed: Samples}."""
     return list(samples.values()) if isinstance(samples, dict) else [samples]
 
 
 def _drawn(samples, seed, n_boot, level, by_generator):
     of = evaluate.values_by_generator if by_generator else evaluate.values
-    return [of(*one, seed, n_boot, level) for one in _trainings(samples)]
+    return [of(*one, seed, n_boot, level) for one in trainings(samples)]
 
 
 def _names(by_generator):
     return ["generator", "metric"] if by_generator else "metric"
+
+
+def values(samples, seed, n_boot=1000, level="video", by_generator=False):
+    """Return `evaluate.values`, or `values_by_generator`, of Samples, or of {training seed: Samples} their `pooled` ones."""
+    return pooled(_drawn(samples, seed, n_boot, level, by_generator), seed)
 
 
 def difference(samples, other, seed, n_boot=1000, level="video", by_generator=False):
@@ -92,7 +97,7 @@ def difference(samples, other, seed, n_boot=1000, level="video", by_generator=Fa
     same resamples of identities, so that what is hard for both cancels. p is two-sided (`p_value`); correct a family by
     `holm`. Raises InputError where a video is in one of the two only.
     """
-    _check_same([*_trainings(samples), *_trainings(other)])
+    _check_same([*trainings(samples), *trainings(other)])
     # Trainings of the two are not paired: each side draws its own.
     one, two = (pooled(_drawn(each, seed, n_boot, level, by_generator), 2 * seed + k) for k, each in enumerate((samples, other)))
     change = {name: one[name] - two[name] for name in one}
@@ -105,7 +110,7 @@ def over_seeds(sampled, seed, n_boot=1000, level="video", by_generator=False):
     Columns value, low, high (95 percent, over identities and trainings together: `pooled`), spread (standard deviation over
     trainings, NaN for one) and seeds (their number; with 1 the interval covers the identities alone).
     """
-    _check_same(_trainings(sampled))
+    _check_same(trainings(sampled))
     found = _drawn(sampled, seed, n_boot, level, by_generator)
     spread = [np.std([one[name][0] for one in found], ddof=1) if len(found) > 1 else np.nan for name in found[0]]
     return evaluate.frame(pooled(found, seed), _names(by_generator)).assign(spread=spread, seeds=len(found))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import comparison, evaluate, predict, resampling
+from deepfake_uncertainty.study import comparison, evaluate, predict, resampling, significance
 
 
 def settings(index):
@@ -46,25 +46,31 @@ def kinship(shares):
     return pd.DataFrame(rows).T.rename_axis("made by")
 
 
+def _confused(samples, count, seed, n_boot):
+    """Return the shares (1 + B, count, count) of video-level decisions, and how many videos each class has (count,)."""
+    probabilities, index = evaluate.by_video(*samples)
+    decided, label = probabilities.mean(0).argmax(1), index["label"].to_numpy()
+    drawn = evaluate.clustered(index, seed, n_boot)
+    by_cluster = np.zeros((drawn.counts.shape[1], count, count))
+    np.add.at(by_cluster, (drawn.cluster, label, decided), 1)
+    found = np.tensordot(drawn.counts, by_cluster, 1)
+    with np.errstate(invalid="ignore"):
+        return found / found.sum(2, keepdims=True), np.bincount(label, minlength=count)
+
+
 def confusion(samples, classes, seed, n_boot=1000):
-    """Return (shares, recalls) of video-level decisions, the class of the largest mean probability.
+    """Return (shares, recalls) of video-level decisions, the class of the largest mean probability, of Samples or of
+    {training seed: Samples}, the mean over trainings.
 
     shares: frame (C, C), rows the generator that made a video, columns the one it is taken for, each row of sum 1. recalls:
     frame with one row a class and 'balanced accuracy' (their mean), columns value, low, high (95 percent, bootstrap over
-    identities), n videos and chance (1 / C). A class without videos is NaN, and the mean is over the others.
+    identities and trainings), n videos and chance (1 / C). A class without videos is NaN, and the mean is over the others.
     """
-    probabilities, index = evaluate.by_video(*samples)
-    decided, label = probabilities.mean(0).argmax(1), index["label"].to_numpy()
-    drawn, cells = evaluate.clustered(index, seed, n_boot), (len(classes), len(classes))
-    by_cluster = np.zeros((drawn.counts.shape[1], *cells))
-    np.add.at(by_cluster, (drawn.cluster, label, decided), 1)
-    count = np.tensordot(drawn.counts, by_cluster, 1)
-    with np.errstate(invalid="ignore"):
-        shares = count / count.sum(2, keepdims=True)
-    recall = np.einsum("bcc->bc", shares)
-    rows = {name: evaluate.interval(recall[:, k]) for k, name in enumerate(classes)}
-    rows["balanced accuracy"] = evaluate.interval(np.nanmean(recall, axis=1))
-    table = pd.DataFrame(rows, index=["value", "low", "high"]).T.rename_axis("name")
-    videos = np.bincount(label, minlength=len(classes))
+    parts = [_confused(one, len(classes), seed, n_boot) for one in significance.trainings(samples)]
+    recalls = [np.einsum("bcc->cb", shares) for shares, _ in parts]
+    every = [dict(zip(classes, recall, strict=True)) | {"balanced accuracy": np.nanmean(recall, axis=0)} for recall in recalls]
+    table = evaluate.frame(significance.pooled(every, seed), "name")
+    videos = parts[0][1]
     table = table.assign(n=[*videos, videos.sum()], chance=1 / len(classes))
-    return pd.DataFrame(shares[0], pd.Index(classes, name="made by"), pd.Index(classes, name="taken for")), table
+    shares = np.mean([shares[0] for shares, _ in parts], axis=0)
+    return pd.DataFrame(shares, pd.Index(classes, name="made by"), pd.Index(classes, name="taken for")), table

@@ -13,32 +13,29 @@ from deepfake_uncertainty.study import detection, leave_out, methods, predict, p
 
 @dataclass(frozen=True)
 class Job:
-    """One training and its samples: the task, a detector of the registry, a method."""
+    """The trainings and samples of one detector for one task from one seed, by `methods` in turn: most start from the same
+    network."""
 
     task: str
     detector: str
-    method: str
+    methods: tuple
+    seed: int
 
     @property
     def name(self):
         """Return the job's name, as a file may have it."""
-        return f"{self.task}.{self.detector}.{self.method}"
+        return f"{self.task}.{self.detector}.{self.seed}"
 
     @property
     def threads(self):
         """Return how many threads the recipe of the detector takes."""
         return registry.get(self.detector).recipe.threads
 
-    @property
-    def after(self):
-        """Return the job whose network this one starts from, or None."""
-        return None if self.method == "deterministic" or self.task == "unseen" else Job(self.task, self.detector, "deterministic")
 
-
-def _binary(profile, detector, method):
+def _binary(profile, detector, method, seed):
     index, _ = profiles.videos(profile.name, dataset())
     settings = predict.Settings(recipe=registry.recipe(detector, profile.name))
-    return [predict.samples_for(detector, method, index, profile.seed, profile.samples, settings=settings)]
+    return [predict.samples_for(detector, method, index, seed, profile.samples, settings=settings)]
 
 
 def dataset():
@@ -46,23 +43,27 @@ def dataset():
     return profiles.datasets()[0]
 
 
-def _sources(profile, detector, method):
+def _sources(profile, detector, method, seed):
     index, _ = profiles.all_videos(profile.name)
-    return [sources.samples_for(detector, method, index, profile.seed, profile.samples)]
+    return [sources.samples_for(detector, method, index, seed, profile.samples)]
 
 
-def _across(profile, detector, method):
+def _across(profile, detector, method, seed):
     sets = {name: profiles.videos(profile.name, name)[0] for name in profiles.datasets()}
     pairs = [(one, other) for one in sets for other in sets if one != other]
-    found = [predict.samples_for(detector, method, videos, profile.seed, profile.samples) for videos in sets.values()]
-    return found + [samples for one, other in pairs for samples in detection.across(
-        sets[one], sets[other], [detector], [method], profile.seed, profile.samples).values()]  # fmt: skip
+    found = [predict.samples_for(detector, method, videos, seed, profile.samples) for videos in sets.values()]
+    there = [detection.across(sets[one], sets[other], [detector], [method], [seed], profile.samples) for one, other in pairs]
+    return found + _flat(there)
 
 
-def _unseen(profile, detector, method):
+def _unseen(profile, detector, method, seed):
     index, _ = profiles.videos(profile.name, dataset())
-    found = leave_out.sample_all(index, [detector], method, profile.seed, profile.samples, profile.passes)
-    return list(found.values())
+    return _flat([leave_out.sample_all(index, [detector], method, [seed], profile.samples, profile.passes)])
+
+
+def _flat(found):
+    """Return all Samples of a list of {key: {training seed: Samples}}."""
+    return [samples for one in found for trainings in one.values() for samples in trainings.values()]
 
 
 TASKS = {"binary": _binary, "sources": _sources, "across": _across, "unseen": _unseen}
@@ -70,12 +71,14 @@ TOLD = "deterministic", "bnn"  # methods of the tasks beyond real or fake
 
 
 def jobs(profile):
-    """Return the Jobs of a `profiles.Profile` that notebooks read: all detectors as they are, the compared ones by every method
-    and task, and those that meet every generator unseen."""
-    found = [Job("binary", name, "deterministic") for name in registry.DETECTORS]
-    found += [Job("binary", name, method) for name in profile.compared for method in profile.methods if method != "deterministic"]
-    found += [Job(task, name, method) for task in ("sources", "across") for name in profile.compared for method in TOLD]
-    return found + [Job("unseen", name, "mc_dropout") for name in profile.left_out]
+    """Return the Jobs of a `profiles.Profile` that notebooks read, the longest first: those that meet every generator unseen,
+    the compared detectors by every task, all other detectors as they are."""
+    found = [("unseen", name, ("mc_dropout",)) for name in profile.left_out]
+    # What `across` starts from is trained by `binary`: before it, so that neither waits for the other.
+    found += [("binary", name, profile.methods) for name in profile.compared]
+    found += [(task, name, TOLD) for task in ("sources", "across") for name in profile.compared]
+    found += [("binary", name, ("deterministic",)) for name in registry.DETECTORS if name not in profile.compared]
+    return [Job(*one, seed) for seed in profile.seeds for one in found]
 
 
 def left_out(job, profile):
@@ -90,5 +93,6 @@ def run(job, profile):
     if job.task not in TASKS:
         raise InputError(f"unknown task '{job.task}': use {', '.join(TASKS)}")
     registry.get(job.detector)
-    methods.get(job.method)
-    return TASKS[job.task](profile, job.detector, job.method)
+    for method in job.methods:
+        methods.get(method)
+    return [samples for method in job.methods for samples in TASKS[job.task](profile, job.detector, method, job.seed)]

@@ -124,6 +124,17 @@ class VariationalPosterior(nn.Module):
         return self.nll(self(x), y) + beta * self.kl() / n_train
 
 
+class _Block(nn.Module):
+    """A network over all batches of a block at once: a draw of weights is put in place for all of them, not for each."""
+
+    def __init__(self, network, device):
+        super().__init__()
+        self.network, self.device = network, device
+
+    def forward(self, block):
+        return sampling.side_by_side(lambda values: self.network(*values), block, self.device)
+
+
 def samples(posterior, batches, T, seed, progress=False, half=False):
     """Return probabilities float32 (T, N, C): draw t, from (seed, t), serves all batches.
 
@@ -137,9 +148,11 @@ def samples(posterior, batches, T, seed, progress=False, half=False):
         scales = [parts.scales.get(name, 1) for name in posterior.names]
         mean = [value * scale for value, scale in zip(posterior.mean, scales, strict=True)]
         std = [value * scale for value, scale in zip(posterior.std(), scales, strict=True)]
+        whole = _Block(parts.suffix, device)
 
         def prepare(ts):
             weights = posterior.draw(torch.Generator().manual_seed(seed * 1_000_003 + ts[0]), mean, std)
-            return lambda values: functional_call(parts.suffix, weights, values)
+            weights = {f"network.{name}": weight for name, weight in weights.items()}
+            return lambda block: functional_call(whole, weights, (block,))
 
         return sampling.sampled(batches, T, parts.prefix, prepare, device, progress=progress, half=half)

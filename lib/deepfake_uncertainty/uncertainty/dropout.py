@@ -120,7 +120,8 @@ def _suffix(suffix, masks, ts):
         # Joined, not repeated: that would lose the layout of the images.
         return suffix(*(torch.cat([value] * len(ts)) if len(ts) > 1 else value for value in values))
 
-    return run
+    # One after the other: the streams of masks run on from batch to batch.
+    return lambda block: [run(values) for values in block]
 
 
 @contextmanager

@@ -102,6 +102,6 @@ def samples(posterior, batches, T, seed, progress=False, half=False):
                 logits = functional.linear(values[0], drawn[:, :-1].to(values[0]), drawn[:, -1].to(values[0]))
                 return logits.unflatten(1, (len(ts), -1)).transpose(0, 1).flatten(0, 1)
 
-            return run
+            return lambda block: [run(values) for values in block]
 
         return sampling.sampled(batches, T, parts.prefix, prepare, device, pack=True, progress=progress, half=half)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 log = logging.getLogger(__name__)
 
@@ -118,17 +118,6 @@ def _divide(graph, late, both):
     return fx.GraphModule(graph, first), fx.GraphModule(graph, second)
 
 
-def folded(network):
-    """Return `network` (in evaluation mode) with batch normalisation folded into the convolutions before it, or, where it cannot
-    be traced, itself: this is for speed alone."""
-    try:
-        graph = fx.symbolic_trace(network)
-    except Exception:  # tracing fails in as many ways as there are networks
-        return network
-    _fold(graph, set())
-    return graph
-
-
 def _folded(graph, stochastic):
     """Fold batch normalisation into the convolution before it, in all parts of `graph` that can be traced; return `scales`.
 
@@ -146,6 +135,17 @@ def _folded(graph, stochastic):
     return _fold(graph, stochastic)
 
 
+def _fused(convolution, norm):
+    """Return a convolution that also normalises; it is made without weights of its own, which would be drawn for nothing."""
+    weights = fuse_conv_bn_weights(convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps,
+                                   norm.weight, norm.bias)  # fmt: skip
+    found = nn.Conv2d(convolution.in_channels, convolution.out_channels, convolution.kernel_size, convolution.stride,
+                      convolution.padding, convolution.dilation, convolution.groups,
+                      padding_mode=convolution.padding_mode, device="meta")  # fmt: skip
+    found.weight, found.bias = weights
+    return found.eval()
+
+
 def _fold(graph, stochastic):
     targets, scales = Counter(node.target for node in graph.graph.nodes if node.op == "call_module"), {}
     for node in list(graph.graph.nodes):
@@ -160,7 +160,7 @@ def _fold(graph, stochastic):
             if f"{before.target}.weight" in stochastic:
                 scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
                 scales[f"{before.target}.weight"] = scale.view(-1, 1, 1, 1)
-            graph.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
+            graph.set_submodule(before.target, _fused(convolution, norm))
             node.replace_all_uses_with(before)
             graph.graph.erase_node(node)
     graph.delete_all_unused_submodules()

@@ -92,23 +92,27 @@ for ORDER, JOB in enumerate(JOBS_BY_NAME.values()):
             "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
-def read_by(wildcards):
-    """The ledger of claims reads what the notebooks before it have written."""
-    return [f"{RUNS}/{name}.notebook" for name in NOTEBOOKS if name < wildcards.notebook and wildcards.notebook == LEDGER]
+# The slowest first, for the same reason.
+SLOW = ["00_benchmark", "07_ablations", "08_robustness"]
+for NOTEBOOK in NOTEBOOKS:
 
-
-rule run_notebook:
-    input:
-        rules.trainings.input,
-        read_by,
-    output:
-        # The runner writes it whole, and the last good one stays where it is when a run fails.
-        touch(f"{RUNS}/{{notebook}}.notebook"),
-    params:
-        code=READING,
-        source=lambda wildcards: files.digest(Path("notebooks", f"{wildcards.notebook}.py")),
-        overrides=lambda wildcards: notebook.parameters(PROFILE, wildcards.notebook),
-        data=DATA,
-    threads: 1
-    shell:
-        "python -m deepfake_uncertainty.notebook run notebooks/{wildcards.notebook}.py --profile {PROFILE}"
+    rule:
+        name:
+            f"notebook_{NOTEBOOK}"
+        input:
+            rules.trainings.input,
+            # The ledger of claims reads what the notebooks before it have written.
+            [f"{RUNS}/{name}.notebook" for name in NOTEBOOKS if name < NOTEBOOK and NOTEBOOK == LEDGER],
+        output:
+            # The runner writes it whole, and the last good one stays where it is when a run fails.
+            touch(f"{RUNS}/{NOTEBOOK}.notebook"),
+        params:
+            code=READING,
+            source=files.digest(Path("notebooks", f"{NOTEBOOK}.py")),
+            overrides=notebook.parameters(PROFILE, NOTEBOOK),
+            data=DATA,
+            path=f"notebooks/{NOTEBOOK}.py",
+        priority: SLOW.index(NOTEBOOK) + 1 if NOTEBOOK in SLOW else 0
+        threads: 1
+        shell:
+            "python -m deepfake_uncertainty.notebook run {params.path} --profile {PROFILE}"

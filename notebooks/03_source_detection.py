@@ -31,7 +31,7 @@ RESAMPLES = 1000  # bootstrap draws of whole identities
 PERMUTATIONS = 200  # arrangements in which the generators of a person's videos change places
 DETECTORS = ["resnet18", "fakecatcher"]  # names of the registry: told to name the generator, and asked for their uncertainty
 METHODS = ["mc_dropout", "bnn"]  # stochastic methods whose uncertainty is asked for; the last one by region too
-REGION_SAMPLES = 3  # T, draws for each region
+REGION_SAMPLES = 2  # T, draws for each region
 STARTS = [0, 1, 2]  # seeds of the picture's start
 NEIGHBOURS = 5  # of a video, when pictures are compared
 

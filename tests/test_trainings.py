@@ -9,7 +9,7 @@ import pytest
 from deepfake_uncertainty import notebook
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import profiles, trainings
+from deepfake_uncertainty.study import methods, profiles, trainings
 
 QUICK = trainings.jobs(profiles.get("quick"))
 
@@ -60,4 +60,6 @@ def test_notebooks_ask_for_what_the_jobs_have_trained():
     assert tuple(fourth["DETECTORS"]) == quick.left_out and fourth["PASSES"] == quick.passes
     assert first["SAMPLES"] == second["SAMPLES"] == fourth["SAMPLES"] == quick.samples
     assert {one["SEED"] for one in (first, second, fourth)} == {quick.seed}
+    full = notebook.parameters("full", "01_method_comparison")
+    assert tuple(full["METHODS"]) == profiles.get("full").methods == tuple(methods.METHODS)
     assert {one["TRAININGS"] for one in (first, second, fourth)} == {quick.trainings}

@@ -15,10 +15,10 @@ BLIND = Recipe(epochs=10, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=3, 
 # MobileNet on validation videos 0.51 with, 0.37 without). On larger data, what learns late gets more passes.
 LITE = replace(BLIND, epochs=8, weight_decay=5e-2, shift=4, colour=0.2)
 MOBILENET = replace(BLIND, epochs=8, lr=3e-3, bayes_epochs=2, samples_a_video=8)
-XCEPTION = replace(BLIND, epochs=4)
-B4 = replace(BLIND, epochs=3, lr=2e-3)
+XCEPTION = replace(BLIND, epochs=3)
+B4 = replace(BLIND, epochs=2, lr=2e-3)
 VIT = replace(BLIND, epochs=8, lr=5e-4, weight_decay=5e-2)
-CLIP = replace(BLIND, epochs=4, batch=8, bayes_epochs=2)
+CLIP = replace(BLIND, epochs=3, batch=8, bayes_epochs=2)
 PPG = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=1e-2, bayes_epochs=3, samples_a_video=8)
 MOTION = Recipe(epochs=12, batch=32, lr=1e-3, weight_decay=5e-2, bayes_epochs=3, samples_a_video=8)
 DEEP = partial(motion.network, channels=motion.DEEP_CHANNELS)

@@ -41,14 +41,14 @@ COLUMNS = ["claim", "statistic", "data", "detector", "value", "low", "high", "bo
 
 
 def row(claim, statistic, interval, bound=0.0, *, data, detector="", n):
-    """Return one row of the ledger: `interval` is (value, low, high) of a `statistic` that the claim says is above `bound`.
+    """Return one row of the ledger: `interval` begins with value, low and high of what the claim says is above `bound`.
 
     `data` names the data set, `detector` the detector and method ('' for all), n the videos or pairs that it rests on. Raises
     InputError for a claim that is not in CLAIMS, and for an interval whose ends are the wrong way round.
     """
     if claim not in CLAIMS:
         raise InputError(f"unknown claim '{claim}': use {', '.join(CLAIMS)}")
-    value, low, high = map(float, interval)
+    value, low, high = map(float, [*interval][:3])
     if low > high:
         raise InputError(f"{claim}, {statistic}: the interval [{low}, {high}] ends before it begins")
     return dict(zip(COLUMNS, (claim, statistic, data, detector, value, low, high, float(bound), int(n)), strict=True))

@@ -18,6 +18,8 @@ GIVEN_AV = "DEEPFAKE_UNCERTAINTY_AV_ROOT"  # the same for data with sound
 # Of each embedded data set: the environment's name for real data in its place, and what those are.
 _REAL = {"SynthFF": (GIVEN, "FaceForensics++"), "SynthAV": (GIVEN_AV, "FakeAVCeleb")}
 
+_METHODS = "deterministic", "temperature", "mc_dropout", "bnn", "laplace"
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -37,7 +39,7 @@ class Profile:
     compressions: tuple = ("c23",)
     seed: int = 0
     compared: tuple = ("resnet18", "fakecatcher")
-    methods: tuple = ("deterministic", "mc_dropout", "bnn")
+    methods: tuple = _METHODS
     left_out: tuple = ("resnet18", "fakecatcher", "motion_phase")
     passes: float = 0.4
     trainings: int = 1
@@ -54,8 +56,9 @@ class Profile:
 
 
 _PROFILES = {
-    "quick": Profile("quick", identities=44, av_identities=18, frames=128, samples=10, resamples=1000),
-    "full": Profile("full", 80, 32, frames=128, samples=30, resamples=2000, compressions=("c0", "c23", "c40"), trainings=3),
+    "quick": Profile("quick", identities=40, av_identities=18, frames=128, samples=10, resamples=1000),
+    "full": Profile("full", 80, 32, frames=128, samples=30, resamples=2000, compressions=("c0", "c23", "c40"), trainings=3,
+                    methods=(*_METHODS, "ensemble")),
     "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }
 

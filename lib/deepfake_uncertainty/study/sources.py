@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import comparison, evaluate, predict, resampling, significance
+from deepfake_uncertainty.study import evaluate, predict, resampling, significance
 
 
 def settings(index):
@@ -15,7 +15,7 @@ def settings(index):
 
 def samples_for(detector, method, index, seed, T):
     """Return the Samples of a detector that tells the generators of `index` apart, on its test videos."""
-    return comparison.of_split(predict.samples_for(detector, method, index, seed, T, settings=settings(index)), "test")
+    return predict.samples_for(detector, method, index, seed, T, index[index["split"].eq("test")], settings(index))
 
 
 def balanced_accuracy(decided, label, drawn=None):

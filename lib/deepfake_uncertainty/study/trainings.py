@@ -77,7 +77,10 @@ def jobs(profile):
     # What `across` starts from is trained by `binary`: before it, so that neither waits for the other.
     found += [("binary", name, profile.methods) for name in profile.compared]
     found += [(task, name, TOLD) for task in ("sources", "across") for name in profile.compared]
-    found += [("binary", name, ("deterministic",)) for name in registry.DETECTORS if name not in profile.compared]
+    others = [name for name in registry.DETECTORS if name not in profile.compared]
+    # Signals take longer to make than their networks to train.
+    others.sort(key=lambda name: registry.get(name).window, reverse=True)
+    found += [("binary", name, ("deterministic",)) for name in others]
     return [Job(*one, seed) for seed in profile.seeds for one in found]
 
 

@@ -136,7 +136,7 @@ for ax, (part, found) in zip(axes, {"with real": told, "fakes only": among}.item
     ax.set(xlabel="balanced accuracy", title=f"{part} (n = {rows['n'].iloc[0]} videos, {rows['classes'].iloc[0]} classes)")
 row = both.loc[("with real", "uncertainty")]
 answer = (f"From uncertainty alone the generator is named with a balanced accuracy of {row.value:.2f} [{row.low:.2f}, "
-          f"{row.high:.2f}], of {row.classes} classes; shuffled, {row.chance:.2f} (p = {row.p:.3f}).")  # fmt: skip
+          f"{row.high:.2f}], of {row.classes:.0f} classes; shuffled, {row.chance:.2f} (p = {row.p:.3f}).")  # fmt: skip
 results.save(figure, "03_uncertainty_alone", {"told": both}, PROFILE, SEED, answer);
 
 # %% [markdown]

@@ -40,7 +40,8 @@ claims.verdict(-0.1, 0.3, 0)
 # %%
 table = claims.ledger(PROFILE)
 text = table.apply(lambda row: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]", axis=1)
-shown = table.assign(estimate=text)[["claim", "statistic", "data", "detector", "estimate", "bound", "n", "notebook", "verdict"]]
+columns = ["claim", "statistic", "data", "detector", "estimate", "bound", "n", "notebook", "verdict"]
+shown = table.assign(estimate=text, bound=table["bound"].map("{:g}".format))[columns]
 pd.set_option("display.max_rows", None, "display.max_colwidth", None)
 shown.reset_index(drop=True)
 

@@ -186,13 +186,13 @@ results.save(figure, "01_reliability", table.xs("ece", level="metric"), PROFILE,
 # curve is of those of every training.
 
 # %%
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 3.2), squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 4), squeeze=False)
 for ax, detector in zip(axes[0], DETECTORS, strict=True):
     for method in METHODS:
         curve = comparison.risk_curve(sampled[detector, method], "total")
         plotting.risk_coverage(ax, curve.coverage, curve.risk, method, n=len(curve.risk) // TRAININGS)
     ax.set_title(plotting.label(detector))
-    ax.legend()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
 results.save(figure, "01_risk_coverage", table.filter(like="aurc", axis=0), PROFILE, SEED);
 
 # %% [markdown]

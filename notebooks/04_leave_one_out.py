@@ -83,7 +83,7 @@ for row, detector in zip(axes, DETECTORS, strict=True):
     for ax, metric in zip(row, ("accuracy", "total_mean"), strict=True):
         plotting.grouped_intervals(ax, table.xs((detector, metric), level=("detector", "metric")))
     row[0].set_title(plotting.label(detector))
-axes[0, 0].legend(loc="lower left", fontsize=7)
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 axes[-1, 0].set_xlabel(f"share of fakes called fake (n = {index['split'].eq('test').sum() // (len(names) + 1)} each)")
 axes[-1, 1].set_xlabel("total uncertainty (nats)")
 worst = table.xs(("unseen", "accuracy"), level=("training", "metric")).sort_values("value").iloc[0]
@@ -127,13 +127,13 @@ evaluate.frame(rho, ["measure"]).rename(columns={"value": "rank correlation"}).r
 
 # %%
 wrong = leave_out.errors(sampled, ALPHA, SEED, RESAMPLES)
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(7, 2.4), sharey=True, sharex=True, squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(7, 2.6), sharey=True, sharex=True, squeeze=False)
 for ax, detector in zip(axes[0], DETECTORS, strict=True):
     plotting.grouped_intervals(ax, wrong.loc[detector])
     ax.axvline(ALPHA, color="0.4", linestyle=":", zorder=0)
     ax.set(title=plotting.label(detector), xlim=(-0.02, 1.02))
 axes[0, len(DETECTORS) // 2].set_xlabel(f"share of fakes called real (promised: at most {ALPHA})")
-axes[0, 0].legend(fontsize=7)
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 results.save(figure, "04_promise", wrong, PROFILE, SEED);
 
 # %% [markdown]

@@ -125,7 +125,7 @@ comparison.readable(table.xs("all", level="generator"), ["auroc", "gain", "hit",
 comparison.readable(table, ["auroc"])["auroc"].unstack("generator", sort=False)
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(7, 2.4), sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
 for ax, (metric, title) in zip(axes, {"auroc": "AUROC over pixels", "hit": "pointing game (share of hits)"}.items(), strict=True):
     rows = table.xs(("all", metric), level=("generator", "metric")).rename_axis("name").rename(index=names).reset_index()
     plotting.intervals(ax, rows)
@@ -181,7 +181,7 @@ told = patterns.table(kinds, data.rows, SEED, RESAMPLES, RESAMPLES // 5)
 told.astype(float).round(3)
 
 # %%
-figure, ax = plt.subplots(figsize=(4.5, 2.2))
+figure, ax = plt.subplots(figsize=(6.4, 2.4))
 labels = names | {"shuffled": "total, parameters shuffled (control)"}
 plotting.intervals(ax, told.rename_axis("name").rename(index=labels).reset_index().drop(columns="n"))
 ax.axvline(told["chance"].mean(), color="0.6", linestyle=":", zorder=0)

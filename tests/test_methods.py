@@ -58,11 +58,16 @@ def test_every_method_is_trained_once_sampled_and_restored(name, monkeypatch):
 
 def test_members_of_an_ensemble_are_the_networks_of_their_seeds():
     members, keys = methods.get("ensemble").fit(SPEC, DATA, 5, SETTINGS)
-    alone = [methods.get("deterministic").fit(SPEC, DATA, seed, SETTINGS) for seed in (5, 6, 7)]
+    alone = [methods.get("deterministic").fit(SPEC, DATA, seed, SETTINGS) for seed in (5, 105, 205)]
     assert keys == [key for _, (key,) in alone]
     found = methods.get("ensemble").sample(members, [X], 99, 0)
     for one, (other, _) in zip(found, alone, strict=True):
         np.testing.assert_array_equal(one, methods.get("deterministic").sample(other, [X], 1, 0)[0])
+
+
+def test_ensembles_of_other_trainings_share_no_network():
+    found = [methods.get("ensemble").fit(SPEC, DATA, seed, SETTINGS)[1] for seed in range(3)]
+    assert len(set(found[0] + found[1] + found[2])) == 3 * SETTINGS.members
 
 
 def test_temperature_learns_from_the_calibration_split_alone():

@@ -37,7 +37,7 @@ def test_prefix_and_suffix_together_are_the_network(name):
     names = [one for one, _ in network.named_parameters() if any(one.startswith(f"{part}.") for part in LAST[name])]
     with torch.no_grad():
         parts = prefix.split(network, x, parameters=names)
-        values = parts.prefix(x)
+        values = parts.prefix(x.clone())
         torch.testing.assert_close(parts.suffix(*values), network(x), rtol=1e-4, atol=1e-5)
     assert parts.shared and all(len(value) == len(x) for value in values)
     # What is stochastic is in the suffix, and little else.
@@ -101,7 +101,7 @@ def test_a_vision_transformer_is_sampled_with_dropout_behind_its_last_block():
     network, x = dropout.place(network, 0.3, "last_stage").eval(), inputs(channels)
     parts = prefix.split(network, x, modules=["blocks.11.dropout"])
     with torch.no_grad():
-        assert parts.shared and [tuple(value.shape) for value in parts.prefix(x)] == [(5, 65, 192)]
+        assert parts.shared and [tuple(value.shape) for value in parts.prefix(x.clone())] == [(5, 65, 192)]
     assert dropout.mc_dropout(network, x.split(2), 2, 0).std(0).max() > 0
 
 
@@ -116,9 +116,52 @@ def test_constants_and_shapes_are_computed_again_and_not_kept():
 
     network, x = Shaped(), torch.randn(4, 3)
     parts = prefix.split(network, x, parameters=["late.weight"])
-    values = parts.prefix(x)
+    values = parts.prefix(x.clone())
     assert parts.shared and [tuple(value.shape) for value in values] == [(4, 3)]
     torch.testing.assert_close(parts.suffix(*values), network(x))
+
+
+def test_what_only_looks_like_a_row_an_input_is_computed_again():
+    class Averaged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.late = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.late(x - x[:1].detach() * 0 + torch.ones_like(x[:1]))
+
+    network, x = Averaged(), torch.randn(4, 3)
+    parts = prefix.split(network, x[:2], parameters=["late.weight"])
+    with torch.no_grad():
+        assert parts.shared and all(len(value) == 4 for value in parts.prefix(x.clone()))
+        torch.testing.assert_close(parts.suffix(*parts.prefix(x.clone())), network(x))
+
+
+@pytest.mark.parametrize(("function", "rows", "trials"), [(False, 4, [4]), (True, 4, [4, 1]), (True, 1, [1, 2])])
+def test_what_a_function_hands_on_is_tried_on_two_numbers_of_rows(function, rows, trials, monkeypatch):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            hidden = self.body(x)
+            return self.head(hidden * 2 if function else hidden)
+
+    counts, start = [], prefix._Trial.__init__
+    monkeypatch.setattr(prefix._Trial, "__init__", lambda trial, *given: counts.append(len(given[-1])) or start(trial, *given))
+    prefix.split(Two(), torch.randn(rows, 3), parameters=["head.weight"])
+    assert counts == trials
+
+
+def test_what_the_trial_gave_is_not_computed_again(monkeypatch):
+    network, x = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval(), torch.randn(5, 3)
+    with torch.no_grad():
+        parts = prefix.split(network, x, parameters=["2.weight"])
+        (known,), (again,) = parts.prefix(x), parts.prefix(x.clone())
+        assert known is parts.prefix(x)[0] and torch.equal(known, again) and torch.equal(again, network[:2](x))
+        with torch.autocast("cpu", torch.bfloat16):  # its digits are others
+            assert parts.prefix(x)[0] is not known
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -52,14 +52,18 @@ def declared(stem):
     return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
 
 
-def test_notebooks_ask_for_what_the_jobs_have_trained():
-    quick = profiles.get("quick")
-    first, second, fourth = (declared(stem) for stem in ("01_method_comparison", "02_detection", "04_leave_one_out"))
-    assert tuple(first["DETECTORS"]) == tuple(second["COMPARED"]) == quick.compared
-    assert tuple(first["METHODS"]) == quick.methods and tuple(second["METHODS"]) == trainings.TOLD
-    assert tuple(fourth["DETECTORS"]) == quick.left_out and fourth["PASSES"] == quick.passes
-    assert first["SAMPLES"] == second["SAMPLES"] == fourth["SAMPLES"] == quick.samples
-    assert {one["SEED"] for one in (first, second, fourth)} == {quick.seed}
-    full = notebook.parameters("full", "01_method_comparison")
-    assert tuple(full["METHODS"]) == profiles.get("full").methods == tuple(methods.METHODS)
-    assert {one["TRAININGS"] for one in (first, second, fourth)} == {quick.trainings}
+@pytest.mark.parametrize("name", ["quick", "full", "paper"])
+def test_notebooks_ask_for_what_the_jobs_have_trained(name):
+    profile = profiles.get(name)
+    stems = "01_method_comparison", "02_detection", "03_source_detection", "04_leave_one_out"
+    first, second, third, fourth = (declared(stem) | notebook.parameters(name, stem) for stem in stems)
+    assert tuple(first["DETECTORS"]) == tuple(second["COMPARED"]) == tuple(third["DETECTORS"]) == profile.compared
+    assert tuple(first["METHODS"]) == profile.methods and tuple(second["METHODS"]) == trainings.TOLD
+    assert tuple(fourth["DETECTORS"]) == profile.left_out and fourth["PASSES"] == profile.passes
+    for one in (first, second, third, fourth):
+        found = one["PROFILE"], one["SEED"], one["SAMPLES"], one["TRAININGS"], one["RESAMPLES"]
+        assert found == (name, profile.seed, profile.samples, profile.trainings, profile.resamples)
+
+
+def test_full_compares_every_method():
+    assert profiles.get("full").methods == tuple(methods.METHODS)

@@ -15,7 +15,7 @@ DETECTORS = {
     "fakecatcher128": "#914A08", "motion_phase": "#159090", "motion_deep": "#B5DBE3",
 }  # fmt: skip
 METHODS = {
-    "deterministic": "#333333", "temperature": "#E8E2A0", "mc_dropout": "#CC6677", "bnn": "#88CCEE", "laplace": "#882255",
+    "deterministic": "#333333", "temperature": "#DDAA33", "mc_dropout": "#CC6677", "bnn": "#88CCEE", "laplace": "#882255",
     "ensemble": "#117733",
 }  # fmt: skip
 GENERATORS = {

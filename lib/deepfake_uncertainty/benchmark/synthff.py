@@ -55,7 +55,7 @@ class SynthFF(plan.Plan):
         network, card = deepfakes.train(clips, self.seed, self.steps)
         files.write_json(self.root / "generators" / f"Deepfakes_{split}.json", card)
         with files.whole(self.weights(split)) as temporary:
-            save_file(network.state_dict(), temporary)
+            save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
 
     def forge(self, family, source, target, rng):
         """Return (frames uint8 (F, H, W, 3), mask bool (F, H, W), sound None) of a fake, from two Footage."""

@@ -1,4 +1,4 @@
-"""All detectors beside each other: how good, how well calibrated, how large and how fast."""
+"""All detectors beside each other: how large and how fast."""
 
 import time
 
@@ -7,21 +7,8 @@ import torch
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.seeding import threads
-from deepfake_uncertainty.study import comparison, predict, train
+from deepfake_uncertainty.study import predict, train
 from deepfake_uncertainty.uncertainty import sampling
-
-METRICS = "accuracy", "auroc", "ece", "nll"
-
-
-def quality(index, seed, n_boot, profile="quick", detectors=tuple(registry.DETECTORS)):
-    """Return a frame of deterministic detectors (levels detector, metric; columns value, low, high) on the test videos.
-
-    Each is trained by its recipe of `profile`, or read from the cache. Metrics: accuracy, auroc, ece, nll (nats) of videos,
-    with 95 percent intervals over identities (`n_boot` draws).
-    """
-    sampled = comparison.sample_all(index, detectors, ["deterministic"], [seed], 1, profile)
-    table = comparison.tables(sampled, seed, n_boot).xs("deterministic", level="method")
-    return table[table.index.isin(METRICS, level="metric")]
 
 
 def costs(index, seed, profile="quick", detectors=tuple(registry.DETECTORS), count=64):

@@ -107,14 +107,15 @@ def _fit_laplace(spec, data, seed, settings):
     return posterior, [key]
 
 
-def _members(settings):
+def _members(seed, settings):
+    """Return the seeds of an ensemble's networks, the first the detector's own; ensembles of other seeds share none."""
     if settings.members < 2:
         raise InputError(f"an ensemble of {settings.members}: give two networks or more")
-    return range(settings.members)
+    return [seed + 100 * k for k in range(settings.members)]
 
 
 def _fit_ensemble(spec, data, seed, settings):
-    found = [_fit_network(spec, data, seed + k, settings) for k in _members(settings)]
+    found = [_fit_network(spec, data, member, settings) for member in _members(seed, settings)]
     return nn.ModuleList(network for network, _ in found), [key for _, (key,) in found]
 
 
@@ -136,7 +137,7 @@ METHODS = {
     "mc_dropout": Method(_network, _fit_network, dropout.mc_dropout, by_row=True),
     "bnn": Method(lambda *how: _posterior(_network(*how), how[-1]), _fit_posterior, bayes.samples),
     "laplace": Method(lambda *how: laplace.LastLayer(_network(*how)), _fit_laplace, laplace.samples),
-    "ensemble": Method(lambda spec, seed, settings: nn.ModuleList(_network(spec, seed + k, settings) for k in _members(settings)),
+    "ensemble": Method(lambda spec, seed, how: nn.ModuleList(_network(spec, one, how) for one in _members(seed, how)),
                        _fit_ensemble, _sample_ensemble, list, stochastic=False),
 }  # fmt: skip
 

@@ -78,8 +78,8 @@ def jobs(profile):
     found += [("binary", name, profile.methods) for name in profile.compared]
     found += [(task, name, TOLD) for task in ("sources", "across") for name in profile.compared]
     others = [name for name in registry.DETECTORS if name not in profile.compared]
-    # Signals take longer to make than their networks to train.
-    others.sort(key=lambda name: registry.get(name).window, reverse=True)
+    # The largest networks read pictures; signals of long windows have the fewest inputs and the smallest.
+    others.sort(key=lambda name: registry.get(name).window)
     found += [("binary", name, ("deterministic",)) for name in others]
     return [Job(*one, seed) for seed in profile.seeds for one in found]
 

@@ -49,12 +49,15 @@ class _Tracer(fx.Tracer):
 def split(network, x, modules=(), parameters=()):
     """Return the Split of `network` (in evaluation mode) at what depends on the named `modules` and `parameters`.
 
-    `x` (N, ...), N >= 2, is an input to try it on: what has no row for each input (a shape, a constant) stays in the suffix.
+    `x` (N, ...) are inputs to try it on: what has no row for each of them (a shape, a constant) stays in the suffix. What the
+    prefix gives for them it need not compute again.
     """
     try:
         graph = fx.GraphModule(network, _Tracer({*modules, *parameters}).trace(network))
         late = _late(graph, set(modules), set(parameters))
-        prefix, suffix = _divide(graph, late, _without_rows(graph, late, x))
+        rows = _tried(graph, late, x)
+        graph_before, suffix, needed = _divide(graph, late, _without_rows(graph, late, rows))
+        prefix = _Prefix(graph_before, x, tuple(rows[node] for node in needed))
     except Exception as error:  # tracing fails in as many ways as there are networks; those are run whole, correctly
         reason = str(error).partition("\n")[0]
         log.info("%s is sampled without a shared prefix, since it cannot be traced: %s", type(network).__name__, reason)
@@ -73,36 +76,56 @@ def _late(graph, modules, parameters):
     return late
 
 
-class _Rows(fx.Interpreter):
-    """Runs a graph and notes the nodes whose value is a tensor with a row for each input."""
+class _Trial(fx.Interpreter):
+    """Runs what stands before `late` in a graph and keeps the values that are tensors with a row for each input."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, late, x):
         super().__init__(graph)
-        self.found = set()
+        self.late, self.count, self.rows = late, len(x), {}
+        self.run(x)
 
     def run_node(self, node):
+        if node in self.late:
+            return None
         value = super().run_node(node)
         if isinstance(value, torch.Tensor) and value.ndim and len(value) == self.count and node.op != "get_attr":
-            self.found.add(node)
+            self.rows[node] = value
         return value
 
-    def of(self, x):
-        self.count, self.found = len(x), set()
-        self.run(x)
-        return self.found
+
+def _tried(graph, late, x):
+    """Return {node: value} of the nodes before `late` that have a row for each input, for the inputs x."""
+    found = _Trial(graph, late, x).rows
+    handed = {node for user in late for node in user.all_input_nodes} - late
+    if any(node not in found or node.op not in ("placeholder", "call_module") for node in handed):
+        # A layer's rows are those of its inputs. What a function gives may only look so: it is asked for another number too.
+        also = _Trial(graph, late, x[:1] if len(x) > 1 else x.expand(2, *x.shape[1:])).rows
+        found = {node: value for node, value in found.items() if node in also}
+    return found
 
 
-def _without_rows(graph, late, x):
+def _without_rows(graph, late, rows):
     """Return the nodes before `late` that the suffix needs but that have no row for each input: it computes them again."""
-    rows, more = _Rows(graph).of(x[:1]) & _Rows(graph).of(x[:2]), set()
+    more = set()
     for node in reversed(graph.graph.nodes):
-        if node.op != "output" and node not in rows | late and any(user in late | more for user in node.users):
+        if node.op != "output" and node not in rows and node not in late and any(user in late | more for user in node.users):
             more.add(node)
     return more
 
 
+class _Prefix(nn.Module):
+    """A prefix that gives for the inputs of its trial what it gave then."""
+
+    def __init__(self, graph, x, values):
+        super().__init__()
+        self.graph, self.x, self.values = graph, x, values
+
+    def forward(self, x):
+        return self.values if x is self.x and not torch.is_autocast_enabled(x.device.type) else self.graph(x)
+
+
 def _divide(graph, late, both):
-    """Return prefix and suffix: the nodes of `late` are in the suffix, those of `both` in each, all others in the prefix."""
+    """Return prefix, suffix and what the one hands to the other: nodes of `late` are in the suffix, of `both` in each."""
     nodes, first, second, place = list(graph.graph.nodes), fx.Graph(), fx.Graph(), {}
     early, after = [node for node in nodes if node not in late and node.op != "output"], late | both
     needed = [node for node in early if node not in both and any(user in after or user.op == "output" for user in node.users)]
@@ -115,7 +138,7 @@ def _divide(graph, late, both):
             place[node] = second.node_copy(node, place.__getitem__)
         elif node.op == "output":
             second.output(fx.map_arg(node.args[0], place.__getitem__))
-    return fx.GraphModule(graph, first), fx.GraphModule(graph, second)
+    return fx.GraphModule(graph, first), fx.GraphModule(graph, second), needed
 
 
 def _folded(graph, stochastic):

@@ -76,12 +76,11 @@ def deterministic(network, batches):
 
 
 def example(batches):
-    """Return (two rows of the inputs, one of them twice if it is alone, and all batches); InputError when there is none."""
+    """Return (the first batch, all batches); InputError when there is none."""
     batches = list(batches)
     if not batches or not len(batches[0]):
         raise InputError("no batch to predict: the inputs are empty")
-    first = batches[0]
-    return first[:2] if len(first) > 1 else first.expand(2, *first.shape[1:]), batches
+    return batches[0], batches
 
 
 def sampled(batches, T, shared, prepare, device, pack=False, progress=False, half=False):

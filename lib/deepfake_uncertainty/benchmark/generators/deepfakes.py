@@ -6,6 +6,7 @@ enough: four units of the code are taught (mouth, eyes, pitch, yaw, from frames 
 identity's likeness by a flow and shades it, linearly in the code, like an active appearance model (Cootes 2001).
 """
 
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -36,6 +37,7 @@ class Autoencoder(nn.Module):
             if isinstance(layer, (nn.Conv2d, nn.Linear)):  # the default start shrinks the faces to nothing on the way
                 nn.init.kaiming_normal_(layer.weight, 0.1)
                 nn.init.zeros_(layer.bias)
+        self.encoder.to(memory_format=torch.channels_last)
         self.flow = nn.Parameter(torch.randn(CODE, 2 * CELLS**2) * 0.003)
         self.shade = nn.Parameter(torch.zeros(CODE, 3 * SHADES**2))
         self.offset = nn.Parameter(torch.zeros(n, 2 * CELLS**2))
@@ -62,7 +64,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, codes, whose):
         """Return the faces (N, 3, 64, 64) of codes (N, 16): the likeness with its traits, moved, then shaded."""
-        still = self.likeness[whose] + (self.terms(codes, whose)[:, None] @ self.traits[whose])[:, 0]
+        return self.moved(self.likeness[whose] + (self.terms(codes, whose)[:, None] @ self.traits[whose])[:, 0], codes, whose)
+
+    def moved(self, still, codes, whose):
+        """Return the faces (N, 3, 64, 64) of still ones (N, 3 * 64 * 64), moved and then shaded as codes (N, 16) say."""
         shades = _enlarge((codes @ self.shade).view(-1, 3, SHADES, SHADES)) * 0.05
         return _sample(still.view(-1, 3, SIZE, SIZE), _enlarge(self.field(codes, whose)) * 0.1) + shades
 
@@ -70,8 +75,16 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(faces), whose)
 
 
-def _enlarge(maps):
-    return nn.functional.interpolate(maps, size=(SIZE, SIZE), mode="bilinear", align_corners=True)
+@lru_cache(maxsize=8)
+def _stretch(size, mode):
+    """Return the matrix (64, size) that stretches a line of `size` values to 64."""
+    unit = torch.eye(size)[None, :, :, None]
+    return nn.functional.interpolate(unit, size=(SIZE, 1), mode=mode, align_corners=True)[0, :, :, 0].T.contiguous()
+
+
+def _enlarge(maps, mode="bilinear"):
+    """Return maps (N, C, h, w) as (N, C, 64, 64); two products of matrices take a tenth of the time of `interpolate`."""
+    return _stretch(maps.shape[-2], mode) @ maps @ _stretch(maps.shape[-1], mode).T
 
 
 def _sample(faces, field):
@@ -84,7 +97,7 @@ def _sample(faces, field):
 def distort(faces, generator):
     """Return the faces (N, 3, 64, 64) warped by a smooth random field of 5 x 5 knots, as the original trainer does."""
     knots = torch.randn(len(faces), 2, 5, 5, generator=generator) * 0.03
-    return _sample(faces, nn.functional.interpolate(knots, size=(SIZE, SIZE), mode="bicubic", align_corners=True))
+    return _sample(faces, _enlarge(knots, "bicubic"))
 
 
 def faces(clip, picked):
@@ -190,7 +203,9 @@ def _descend(network, pools, features, weights, seed, steps, batch):
         field = network.field(codes, whose[k])
         bending = sum(field.diff(dim=d).square().mean() for d in (2, 3))
         naming = (codes[:, :NAMED] - taught).square().mean()
-        loss = _loss(network.decode(codes, whose[k]), sharp, weights) + NAMING * naming + BENDING * bending
+        # The traits come when all else is learnt.
+        guess = network.moved(network.likeness[whose[k]], codes, whose[k])
+        loss = _loss(guess, sharp, weights) + NAMING * naming + BENDING * bending
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

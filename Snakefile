@@ -92,8 +92,8 @@ for ORDER, JOB in enumerate(JOBS_BY_NAME.values()):
             "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
-# The slowest first, as the last one has the highest priority. `ALONE` read next to nothing that the jobs train: they fill what the last of these
-# leave idle.
+# The slowest first: the last one has the highest priority. `ALONE` read next to nothing that the jobs train, and fill what the
+# last of these leave idle.
 SLOW = ["10_your_video", "06_pixel_uncertainty", "05_region_uncertainty", "00_benchmark", "07_ablations", "08_robustness"]
 ALONE = {"00_benchmark", "07_ablations"}
 for NOTEBOOK in NOTEBOOKS:

@@ -169,13 +169,13 @@ results.save(figure, "01_densities_by_generator", by_family, PROFILE, SEED);
 # 80 % of the time.
 
 # %%
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 3.4), squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 4.4), squeeze=False)
 for ax, detector in zip(axes[0], DETECTORS, strict=True):
     for method in METHODS:
         frames = comparison.windows(sampled[detector, method][SEED])
         plotting.reliability_diagram(ax, frames["confidence"], frames["right"], name=method)
     ax.set(title=plotting.label(detector), xlim=(0.45, 1.02))
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
 results.save(figure, "01_reliability", table.xs("ece", level="metric"), PROFILE, SEED);
 
 # %% [markdown]

@@ -113,7 +113,8 @@ results.save(figure, "07_ablations", {"video": table}, PROFILE, SEED, answer);
 # ## The check most likely to overturn this
 #
 # Do two settings differ at all? The difference of AUROC to the usual setting, on the same resamples of the same videos, corrected
-# for the number of comparisons (Holm).
+# for the number of comparisons (Holm). n are the videos compared: where a setting has fewer than the others, no face could be
+# followed in the rest, and the figure shows it on those that are left.
 
 # %%
 against = ablations.against_usual(sampled, variants, "auroc", SEED, RESAMPLES)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import ablations, predict
 
@@ -98,4 +99,20 @@ def test_every_setting_is_held_against_the_usual_one():
     table = ablations.against_usual(sampled, found, "auroc", 0, 200)
     row = table.loc["delta", "0.3"]
     assert len(table) == 1 and row["high"] < 0 and row["p_holm"] == row["p"] < 0.05
+    assert row["n"] == len(index.drop_duplicates(list(leakage.KEY)))
     assert ablations.starred(found, "delta") == {"0.1": "0.1 *", "0.3": "0.3"}
+
+
+def test_a_setting_that_cannot_read_a_video_is_compared_on_the_others():
+    rng, index = np.random.default_rng(0), people(40)
+    index["label"] = index["generator"].ne("real").astype(int)
+    p = np.where(index["label"], 0.8, 0.2) + rng.normal(0, 0.05, len(index))
+    whole = predict.Samples(np.stack([1 - p, p], -1)[None], index)
+    lost = index["video"].isin(index["video"].unique()[:5])
+    # What the fewer videos are asked is wrong for those that are lost alone, and else the same.
+    less = predict.Samples(whole.probabilities[:, ~lost], index[~lost].reset_index(drop=True))
+    whole.probabilities[:, lost] = whole.probabilities[:, lost, ::-1]
+    found = ablations.vary("delta", [0.1, 0.3], "resnet18", "bnn", 3)
+    row = ablations.against_usual({("delta", "0.1"): whole, ("delta", "0.3"): less}, found, "auroc", 0, 50).loc["delta", "0.3"]
+    assert row["value"] == row["low"] == row["high"] == 0
+    assert row["n"] == len(less.index.drop_duplicates(list(leakage.KEY))) < len(index.drop_duplicates(list(leakage.KEY)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.study import comparison, evaluate, predict, significance
@@ -142,11 +143,14 @@ def starred(found, choice):
 def against_usual(sampled, found, metric, seed, n_boot):
     """Return how each setting differs from the usual one of its choice in `metric`, on the same resamples of the same videos.
 
-    A frame by (choice, setting): value, low, high, p (two-sided, bootstrap) and p_holm, corrected over all rows (Holm 1979).
+    A frame by (choice, setting): value, low, high, p (two-sided, bootstrap), p_holm, corrected over all rows (Holm 1979), and n,
+    the videos compared: those that both settings can read.
     """
-    usual = {one.choice: one.value for one in found if one.usual}
-    rows = {(one.choice, one.value): significance.difference(
-                sampled[one.choice, one.value], sampled[one.choice, usual[one.choice]], seed, n_boot).loc[metric]
-            for one in found if not one.usual and one.choice in usual}  # fmt: skip
+    usual, rows = {one.choice: one.value for one in found if one.usual}, {}
+    for one in found:
+        if not one.usual and one.choice in usual:
+            pair = significance.in_common(sampled[one.choice, one.value], sampled[one.choice, usual[one.choice]])
+            told = significance.difference(*pair, seed, n_boot).loc[metric]
+            rows[one.choice, one.value] = told.to_dict() | {"n": len(pair[0].index[list(leakage.KEY)].drop_duplicates())}
     table = pd.DataFrame(rows).T.rename_axis(["choice", "setting"])
     return table.assign(p_holm=significance.holm(table["p"]))

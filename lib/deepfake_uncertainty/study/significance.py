@@ -1,6 +1,7 @@
 """Is the difference real? Paired differences, several training seeds, rank correlations, and many comparisons at once."""
 
 import numpy as np
+import pandas as pd
 
 from deepfake_uncertainty.datasets.leakage import KEY
 from deepfake_uncertainty.errors import InputError
@@ -69,6 +70,14 @@ def _check_same(every):
         if apart := sorted(first ^ other, key=str):
             raise InputError(f"{len(apart)} videos are in one set of samples only, such as {'/'.join(map(str, apart[0][:3]))}: "
                              "a paired comparison wants the same videos on both sides")  # fmt: skip
+
+
+def in_common(one, other):
+    """Return two Samples of one training each, without the videos that the other does not hold."""
+    keys = [pd.MultiIndex.from_frame(samples.index[list(KEY)]) for samples in (one, other)]
+    held = keys[0].isin(keys[1]), keys[1].isin(keys[0])
+    return [samples._replace(probabilities=samples.probabilities[:, rows], index=samples.index[rows].reset_index(drop=True))
+            for samples, rows in zip((one, other), held, strict=True)]  # fmt: skip
 
 
 def trainings(samples):

@@ -83,7 +83,7 @@ def corrupted(crops, kind, severity, fps=25.0, seed=0):
     if severity == 0:
         return crops.copy()
     found = KINDS[kind](np.ascontiguousarray(crops), PARAMETERS[kind][0][severity - 1], fps, seed)
-    return np.rint(found).clip(0, 255).astype(np.uint8)
+    return found if found.dtype == np.uint8 else np.rint(found).clip(0, 255).astype(np.uint8)
 
 
 def of_clips(clips, kind, severity, seed=0):

@@ -28,7 +28,7 @@ PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
 VIDEO = ""  # path of a video; "" takes the fake test clip whose name has the smallest hash
 DETECTORS = ["resnet18", "fakecatcher"]  # names of the registry
 METHOD = "bnn"  # uncertainty method: deterministic, mc_dropout or bnn
-ALPHA = 0.2  # share of real, and of fake, videos that may be named wrongly; 0.1 takes 9 real validation videos, quick has 7
+ALPHA = 0.2  # share of real, and of fake, videos that may be named wrongly; 0.1 takes 9 real validation videos, quick has 8
 RESAMPLES = 1000  # bootstrap draws of whole identities
 
 # %% tags=["nbval-ignore-output"]

@@ -12,7 +12,7 @@ from deepfake_uncertainty import paths
 from deepfake_uncertainty.datasets.index import index as read
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import detectors, predict, train
+from deepfake_uncertainty.study import comparison, detectors, predict, train
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,28 @@ def world(tmp_path_factory):
         yield read(small_world.write_root(folder / "data"))[0]
 
 
+def tabled(world, n_boot, profile="quick", names=("small", "longer")):
+    """The numbers of notebook 02's table, by what it calls."""
+    sampled = comparison.sample_all(world, list(names), ["deterministic"], [0], 1, profile)
+    table = comparison.tables(sampled, 0, n_boot).droplevel("method")
+    return table[table.index.isin(["accuracy", "auroc", "ece", "nll"], level="metric")]
+
+
+def test_the_table_has_every_metric_of_every_detector_with_its_interval(world):
+    table = tabled(world, 50)
+    metrics = ["accuracy", "nll", "ece", "auroc"]
+    assert table.index.tolist() == [(name, metric) for name in ("small", "longer") for metric in metrics]
+    assert table.loc[("small", "auroc"), "value"] == 1 and table.loc[("small", "accuracy"), "value"] == 1
+    assert (table["low"] <= table["value"] + 1e-9).all() and (table["value"] <= table["high"] + 1e-9).all()
+    # Same recipe, same network, same seed: the name alone changes nothing.
+    assert table.loc["small"].equals(table.loc["longer"])
+
+
 def test_the_profile_chooses_the_recipe(world):
     assert registry.recipe("longer", "quick").epochs == 40 and registry.recipe("longer", "full").epochs == 2
     assert registry.recipe("small", "paper") is small_world.RECIPE
-    taken = (detectors.costs(world, 0, profile, ["longer"], count=8) for profile in ("quick", "full"))
-    quick, full = (table.loc["longer", "train_s"] for table in taken)
-    assert quick > full
+    quick, full = (tabled(world, 10, profile, ["longer"]) for profile in ("quick", "full"))
+    assert quick.loc[("longer", "nll"), "value"] < full.loc[("longer", "nll"), "value"]
     with pytest.raises(InputError, match="unknown detector 'nope'"):
         registry.recipe("nope", "quick")
 

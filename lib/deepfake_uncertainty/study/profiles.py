@@ -58,7 +58,7 @@ class Profile:
 _PROFILES = {
     "quick": Profile("quick", identities=36, av_identities=18, frames=128, samples=10, resamples=1000),
     "full": Profile("full", 56, 24, frames=128, samples=20, resamples=2000, compressions=("c0", "c23", "c40"), trainings=3,
-                    methods=(*_METHODS, "ensemble")),
+                    compared=("resnet18", "fakecatcher", "motion_phase"), methods=(*_METHODS, "ensemble")),
     "paper": Profile("paper", identities=0, av_identities=0, frames=0, samples=50, resamples=2000),
 }
 

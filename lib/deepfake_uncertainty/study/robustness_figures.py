@@ -76,20 +76,19 @@ def _with_legend(figure, axes):
 
 
 def transfer(table, metric="accuracy"):
-    """Return a figure, a matrix of `metric` under attacks made against the sources (rows), of every detector (columns)."""
-    values = {part: table.xs(metric, level="metric")[part].unstack(["detector", "method"], sort=False)
-              for part in ("value", "low", "high")}  # fmt: skip
+    """Return a figure, a matrix of `metric` of every detector and method (rows) under attacks made against the sources (columns)."""
+    values = {part: table.xs(metric, level="metric")[part].unstack("source", sort=False) for part in ("value", "low", "high")}
     shape = values["value"].shape
-    figure, ax = plt.subplots(figsize=(7, 0.55 * shape[0] + 1.7))
+    figure, ax = plt.subplots(figsize=(5.5, 0.26 * shape[0] + 1.1))
     shown = ax.imshow(values["value"], vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for row, column in np.ndindex(shape):
         value, low, high = (values[part].iloc[row, column] for part in ("value", "low", "high"))
-        ax.text(column, row, f"{value:.2f}\n[{low:.2f}, {high:.2f}]", ha="center", va="center", fontsize=5,
+        ax.text(column, row, f"{value:.2f} [{low:.2f}, {high:.2f}]", ha="center", va="center", fontsize=6.5,
                 color="black" if value > 0.55 else "white")  # fmt: skip
-    columns = [f"{plotting.label(detector)}, {plotting.label(method)}" for detector, method in values["value"].columns]
-    ax.set_xticks(range(shape[1]), columns, rotation=35, ha="right", fontsize=6)
-    ax.set_yticks(range(shape[0]), [plotting.label(name) for name in values["value"].index])
-    ax.set_ylabel("attacked")
+    rows = [f"{plotting.label(detector)}, {plotting.label(method)}" for detector, method in values["value"].index]
+    ax.set_yticks(range(shape[0]), rows, fontsize=7)
+    ax.set_xticks(range(shape[1]), [plotting.label(name) for name in values["value"].columns], fontsize=7)
+    ax.set(xlabel="attacked", ylabel="shown to")
     ax.grid(False)
     figure.colorbar(shown, ax=ax, label=metric)
     return figure

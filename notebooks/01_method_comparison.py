@@ -169,7 +169,7 @@ results.save(figure, "01_densities_by_generator", by_family, PROFILE, SEED);
 # 80 % of the time.
 
 # %%
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 4.4), squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(min(9, 3.6 * len(DETECTORS)), 4.4), squeeze=False)
 for ax, detector in zip(axes[0], DETECTORS, strict=True):
     for method in METHODS:
         frames = comparison.windows(sampled[detector, method][SEED])
@@ -186,7 +186,7 @@ results.save(figure, "01_reliability", table.xs("ece", level="metric"), PROFILE,
 # curve is of those of every training.
 
 # %%
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(3.6 * len(DETECTORS), 4), squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(min(9, 3.6 * len(DETECTORS)), 4), squeeze=False)
 for ax, detector in zip(axes[0], DETECTORS, strict=True):
     for method in METHODS:
         curve = comparison.risk_curve(sampled[detector, method], "total")

@@ -74,7 +74,7 @@ kin = pd.concat({name: sources.kinship(shares) for name, (shares, _) in confused
 recalls.xs("balanced accuracy", level="name").rename(index=plotting.label).round(2)
 
 # %%
-figure, axes = plt.subplots(1, len(DETECTORS), figsize=(7, 4.2), sharey=True, squeeze=False)
+figure, axes = plt.subplots(1, len(DETECTORS), figsize=(max(7, 3 * len(DETECTORS)), 4.2), sharey=True, squeeze=False)
 count = recalls["n"].loc[DETECTORS[0]]
 for ax, (name, (shares, _)) in zip(axes[0], confused.items(), strict=True):
     sns.heatmap(shares, vmin=0, vmax=1, cmap="Blues", annot=100 * shares, fmt=".0f", annot_kws={"size": 5}, cbar=False, ax=ax)

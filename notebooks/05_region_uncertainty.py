@@ -121,18 +121,20 @@ results.save(figure, "05_regions", table, PROFILE, SEED);
 #
 # One point is one region of one generator: across, the share of the region's pixels that the generator painted; upwards, what
 # the region carries. If C6 holds, points rise to the right. Real videos stand at zero and are left out of the correlation.
-# Swaps paint nearly the whole face, so that the generators that paint a part decide.
+# Swaps paint nearly the whole face, so that the generators that paint a part decide. Generators are drawn a little apart
+# sideways, as many shares are exactly zero or one.
 
 # %%
 figure, axes = plt.subplots(len(DETECTORS), 2, figsize=(7, 2.5 * len(DETECTORS)), squeeze=False, sharex=True)
 marks = dict(zip(pd.unique(test["generator"]), "osD^vP*X<>h", strict=False))
 for row, detector in zip(axes, DETECTORS, strict=True):
     for ax, way in zip(row, regions.WAYS, strict=True):
-        for name, part in table.loc[(detector, way, "total")].groupby("generator", sort=False):
-            ax.errorbar(part["coverage"], part["value"], [part["value"] - part["low"], part["high"] - part["value"]],
+        for k, (name, part) in enumerate(table.loc[(detector, way, "total")].groupby("generator", sort=False)):
+            aside = 0.02 * (k - (len(marks) - 1) / 2)
+            ax.errorbar(part["coverage"] + aside, part["value"], [part["value"] - part["low"], part["high"] - part["value"]],
                         fmt=marks[name], markersize=4, linewidth=0.6, color=plotting.color(name), alpha=0.8,
                         label=f"{name} (n = {part['n'].iloc[0]})")  # fmt: skip
-        ax.set(title=f"{plotting.label(detector)}, {way}", ylabel="total carried (nats)", xlim=(-0.05, 1.05))
+        ax.set(title=f"{plotting.label(detector)}, {way}", ylabel="total carried (nats)", xlim=(-0.1, 1.1))
 for ax in axes[-1]:
     ax.set_xlabel("share of the region painted")
 handles, names = axes[0, 0].get_legend_handles_labels()

@@ -100,7 +100,8 @@ def test_from_targets_to_tables_and_figures(small_targets):
     # Two inputs a clip as the attack left them, one as the detector reads it: at 0 the video is another mean.
     assert set(swept.index.get_level_values("strength")) == {0, 0.4, 8} and swept.index.equals(rounded.index)
     zero = rounded.xs(0, level="strength")["value"].unstack("metric")
-    assert (zero["success"] == 0).all() and (zero["total_noticed"] == 0.5).all()
+    # A processor may round a picture otherwise in another batch: a video is then no tie with itself, half a pair of 12 x 12.
+    assert (zero["success"] == 0).all() and ((zero["total_noticed"] - 0.5).abs() <= 12 / 2 / 12**2 + 1e-9).all()
     small = rounded.xs(0.4, level="strength")["value"].unstack("metric")
     assert (small["success"] == 0).all()
     worst = robustness.strongest(swept)

@@ -76,10 +76,10 @@ def _with_legend(figure, axes):
 
 
 def transfer(table, metric="accuracy"):
-    """Return a figure, a matrix of `metric` of every detector and method (rows) under attacks made against the sources (columns)."""
+    """Return a figure, a matrix of `metric`: every detector and method (rows) under attacks against the sources (columns)."""
     values = {part: table.xs(metric, level="metric")[part].unstack("source", sort=False) for part in ("value", "low", "high")}
     shape = values["value"].shape
-    figure, ax = plt.subplots(figsize=(5.5, 0.26 * shape[0] + 1.1))
+    figure, ax = plt.subplots(figsize=(6.2, 0.26 * shape[0] + 1.1))
     shown = ax.imshow(values["value"], vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for row, column in np.ndindex(shape):
         value, low, high = (values[part].iloc[row, column] for part in ("value", "low", "high"))
@@ -88,7 +88,7 @@ def transfer(table, metric="accuracy"):
     rows = [f"{plotting.label(detector)}, {plotting.label(method)}" for detector, method in values["value"].index]
     ax.set_yticks(range(shape[0]), rows, fontsize=7)
     ax.set_xticks(range(shape[1]), [plotting.label(name) for name in values["value"].columns], fontsize=7)
-    ax.set(xlabel="attacked", ylabel="shown to")
+    ax.set(xlabel="made against", ylabel="shown to")
     ax.grid(False)
     figure.colorbar(shown, ax=ax, label=metric)
     return figure

@@ -61,7 +61,9 @@ verdicts
 
 # %%
 figure = claims.draw(table)
-results.save(figure, "09_claims", {"rows": table, "verdicts": verdicts}, PROFILE, SEED);
+alike = [f"{word}: {', '.join(part.index)}" for word, part in verdicts.groupby("overall")]
+answer = f"Of the study's claims (C) and its reviewers' questions (Q), by {len(table)} statistics, {'; '.join(alike)}."
+results.save(figure, "09_claims", {"rows": table, "verdicts": verdicts}, PROFILE, SEED, answer);
 
 # %% [markdown]
 # ## Beside what was published

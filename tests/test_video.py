@@ -63,6 +63,14 @@ def test_sound_comes_back_in_step_and_leaves_the_picture_and_the_bytes_alone(tmp
     np.testing.assert_array_equal(video.decode(tmp_path / "a.mp4")[0], video.decode(tmp_path / "mute.mp4")[0])
 
 
+def test_encoding_again_gives_the_same_bytes(tmp_path):
+    found = set()
+    for _ in range(12):
+        video.encode(tmp_path / "a.mp4", clip(50))
+        found.add((tmp_path / "a.mp4").read_bytes())
+    assert len(found) == 1
+
+
 def test_sound_of_any_rate_and_layout_is_read_as_16_khz_mono(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         pictures = container.add_stream("libx264", rate=25)

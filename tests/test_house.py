@@ -246,6 +246,12 @@ def test_committed_notebooks_show_every_figure_that_they_save(path):
     assert saving and all(any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in saving)
 
 
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
+def test_committed_notebooks_answer_their_question_in_a_sentence(path):
+    _, answer = results.answer(path.stem)
+    assert answer and answer.endswith(".")
+
+
 COMMITTED = [*EXECUTED, *sorted(paths.FIGURES.rglob("*.json"))]
 
 

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 01 Method comparison
 #
-# **Question.** Two detectors, several ways to be uncertain: which one knows when it is wrong?
+# **Question.** Detectors of two kinds, several ways to be uncertain: which one knows when it is wrong?
 #
-# ResNet18 reads single frames and has no idea of a body; FakeCatcher reads the pulse of 32 regions of the face. Each is used
-# as it was trained (deterministic), with its temperature scaled on the validation people, with Monte Carlo dropout, as a Bayesian
-# neural network, with a Laplace approximation of its last layer, and in profile `full` as an ensemble of five. It would surprise
-# us if any uncertainty measure ranked errors clearly better than plain softmax response, which costs one pass and no theory.
+# ResNet18 reads single frames and has no idea of a body; FakeCatcher reads the pulse of 32 regions of the face; Motion, in
+# profile `full`, what moves in it. Each is used as it was trained (deterministic), with its temperature scaled on the validation
+# people, with Monte Carlo dropout, as a Bayesian neural network, with a Laplace approximation of its last layer, and in profile
+# `full` as an ensemble of five. It would surprise us if any uncertainty measure ranked errors clearly better than plain softmax
+# response, which costs one pass and no theory.
 #
 # *Reads* by default the embedded benchmark SynthFF, which is not FaceForensics++: its numbers do not speak of real footage.
 # *Writes* `figures/01_method_comparison`, `01_densities`, `01_densities_by_generator`, `01_reliability`, `01_risk_coverage`.

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from deepfake_uncertainty import notebook, paths, results
+from deepfake_uncertainty.study import profiles
 
 README = (paths.PROJECT / "README.md").read_text()
 
@@ -20,10 +21,26 @@ def test_its_pictures_are_those_of_profile_full():
     assert len(pictures) > 1 and all(one.startswith("figures/full/") for one in pictures)
 
 
-@pytest.mark.parametrize("stem", [source.stem for source in notebook.sources()])
-def test_answers_are_those_of_the_sidecars(stem):
+@pytest.fixture
+def committed():
     call = ["git", "status", "--porcelain", "--", "figures/full"]
     if subprocess.run(call, cwd=paths.PROJECT, capture_output=True, text=True, check=False).stdout:
         pytest.skip("figures/full are of a run on this machine: the README speaks of those committed")
+
+
+@pytest.mark.parametrize("stem", [source.stem for source in notebook.sources()])
+def test_answers_are_those_of_the_sidecars(committed, stem):
     _, answer = results.answer(stem, "full")
     assert answer and f"[{stem[:2]}](notebooks/{stem}.ipynb) | {answer} |" in README
+
+
+def test_what_it_says_around_the_answers_holds(committed):
+    full, text = profiles.get("full"), " ".join(README.split())
+    asked = results.frame("03_confusion", "recalls", ["detector", "name"], "full")["n"].loc[full.compared[0]]
+    people = f"{full.identities} rendered people in SynthFF and {full.av_identities} in SynthAV, of whom "
+    assert people + f"{asked['Deepfakes']:.0f} and {asked['faceswap']:.0f} are test people" in text
+    assert full.trainings == 3 and "three trainings of each network in 01 to 04" in text
+    verdicts = results.frame("09_claims", "verdicts", ["index"], "full")
+    assert verdicts.loc["Q1", "supported"] == 0 and "in no comparison (Q1)" in text
+    assert verdicts.loc["C7", "overall"] == "contradicted" and "looks *more* certain, not less (C7)" in text
+    assert "Motion" in results.answer("02_detection", "full")[1] and "A detector of motion knows these fakes best" in text

@@ -65,7 +65,7 @@ def test_sound_comes_back_in_step_and_leaves_the_picture_and_the_bytes_alone(tmp
 
 def test_encoding_again_gives_the_same_bytes(tmp_path):
     found = set()
-    for _ in range(12):
+    for _ in range(40):  # of 60 by x264's AVX-512 code, 34 to 48 were alike
         video.encode(tmp_path / "a.mp4", clip(50))
         found.add((tmp_path / "a.mp4").read_bytes())
     assert len(found) == 1

@@ -157,3 +157,24 @@ def test_half_precision_rows_sum_to_one():
     found = sampling.deterministic(network, [torch.randn(50, 4).bfloat16()])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-6)
+
+
+def test_layers_of_one_pass_have_independent_masks():
+    layers, seen = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5), nn.Dropout(0.5)), []
+    masks, ones = dropout._Masks(7), torch.ones(4, 5000)
+    for t in range(3):
+        masks.start(range(t, t + 1))
+        seen += [masks(layer, None, ones) > 0 for layer in layers]
+    agreement = [(a == b).float().mean().item() for k, a in enumerate(seen) for b in seen[:k]]
+    # Fair coins agree half of the time: 20,000 of them within 0.5 +- 5 standard errors.
+    assert len(agreement) == 36 and np.abs(np.array(agreement) - 0.5).max() < 5 * 0.5 / np.sqrt(20_000)
+
+
+def test_dropout_behind_dropout_keeps_the_mean():
+    layers, masks, ones = (nn.Dropout(0.2), nn.Dropout(0.2)), dropout._Masks(0), torch.ones(1, 100)
+    passes = []
+    for t in range(400):
+        masks.start(range(t, t + 1))
+        passes.append(masks(layers[1], None, masks(layers[0], None, ones)).mean().item())
+    # One value has variance 1 / 0.8^2 - 1; with one mask for both layers the mean would be 1 / 0.8 = 1.25.
+    assert abs(np.mean(passes) - 1) < 5 * np.sqrt((1 / 0.8**2 - 1) / 40_000)

@@ -6,6 +6,7 @@ The masks of sample t are drawn from (seed, t) over all N rows, so samples do no
 import copy
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -55,8 +56,12 @@ def place(network, rate, where):
 
 
 def _generator(seed, sample, call=0):
-    # One stream a sample and call: more samples extend a run and never change its first ones.
-    return torch.Generator().manual_seed(seed * 1_000_003 + sample + (call << 40))
+    """Return one stream per sample and per call of a dropout layer in a pass: more samples extend a run."""
+    if not call:
+        return torch.Generator().manual_seed(seed * 1_000_003 + sample)
+    # PyTorch's generator on the CPU keeps only the low 32 bits of its seed, so these bits must differ.
+    (low,) = np.random.SeedSequence((seed, sample, call)).generate_state(1, np.uint32)
+    return torch.Generator().manual_seed(int(low))
 
 
 def _whole_channels(layer, hidden):

@@ -1,36 +1,28 @@
-# Benchmark -> trainings -> notebooks. What a job computes is cached by content in .cache, so a job whose stamp was lost is a
-# cache hit; a job whose code or profile changed runs again, because the code's digest is a parameter of its rule.
+# Benchmark -> trainings -> notebooks. Every job keeps its results in .cache under a key of their
+# content, so a job whose completion marker was lost finds them there. The key of a job's own code
+# is a parameter of its rule: a job whose code changed runs again.
 import os
 from pathlib import Path
 
-from deepfake_uncertainty import files, notebook, results
-from deepfake_uncertainty.study import profiles, trainings
+from deepfake_uncertainty import cache, files
+from deepfake_uncertainty.benchmark import build
+from deepfake_uncertainty.benchmark.generators import catalogue
+from deepfake_uncertainty.report import notebooks
+from deepfake_uncertainty.training import batch, profiles
 
 PROFILE = config.get("profile", "quick")
 JOBS = config.get("jobs", 2)
 ROOT = os.environ.get("DEEPFAKE_UNCERTAINTY_DATA_ROOT", "")
-JOBS_BY_NAME = {job.name: job for job in trainings.jobs(profiles.get(PROFILE))}
+JOBS_BY_NAME = {job.name: job for job in batch.jobs(profiles.get(PROFILE))}
 # Real data have no truth to show: the benchmark's own notebook is left out for them.
-KNOWN = not ROOT or Path(ROOT, "truth").is_dir()
-NOTEBOOKS = [source.stem for source in notebook.sources() if KNOWN or source.stem != "00_benchmark"]
+HAS_TRUTH = not ROOT or Path(ROOT, "truth").is_dir()
+STEMS = [script.stem for script in notebooks.scripts()]
+NOTEBOOKS = [stem for stem in STEMS if HAS_TRUTH or stem != "00_data_card"]
 LEDGER = "09_claims"
+CLAIMING = {script.stem for script in notebooks.scripts() if "write_claims(" in script.read_text()}
 RUNS = f".cache/runs/{PROFILE}"
 BENCHMARK = [] if ROOT else [f"{RUNS}/benchmark.done"]
-
-RENDERING = results.code_digest("benchmark", "datasets/faces.py", "datasets/video.py")
-TRACKING = results.code_digest("datasets")
-LEARNING = results.code_digest("benchmark", "datasets", "signals", "detectors", "uncertainty", "study")
-READING = results.code_digest()
-DATA = profiles.fingerprint()
-
-# A stamp speaks of data that are there, in the profile's size: when they are not, all are removed; what they stand for is
-# still in the cache.
-if BENCHMARK and not profiles.built(PROFILE):
-    for stamp in [*Path(RUNS).glob("*.done"), *Path(RUNS).glob("*.notebook")]:
-        stamp.unlink()
-for name in NOTEBOOKS:
-    if not notebook.standing(name, PROFILE):
-        Path(RUNS, f"{name}.notebook").unlink(missing_ok=True)
+DATA = profiles.data_fingerprint()
 
 
 localrules:
@@ -52,8 +44,8 @@ rule benchmark:
     output:
         touch(f"{RUNS}/benchmark.done"),
     params:
-        code=RENDERING,
-        size=str(profiles.get(PROFILE)),
+        code=[build.source_digest(catalogue.families(name)) for name in ("SynthFF", "SynthAV")],
+        size=str([profiles.get(PROFILE).benchmark(name) for name in ("SynthFF", "SynthAV")]),
     threads: JOBS
     shell:
         "python -m deepfake_uncertainty build --profile {PROFILE} --jobs {JOBS}"
@@ -65,14 +57,14 @@ rule tracks:
     output:
         touch(f"{RUNS}/tracks.done"),
     params:
-        code=TRACKING,
+        code=cache.code_digest("datasets"),
         data=DATA,
     threads: JOBS
     shell:
         "python -m deepfake_uncertainty track --profile {PROFILE} --jobs {JOBS}"
 
 
-# A rule a job, and the longest go first: none is left alone at the end.
+# One rule per job; the longest go first, so that none is left alone at the end.
 for ORDER, JOB in enumerate(JOBS_BY_NAME.values()):
 
     rule:
@@ -83,19 +75,26 @@ for ORDER, JOB in enumerate(JOBS_BY_NAME.values()):
         output:
             touch(f"{RUNS}/training.{JOB.name}.done"),
         params:
-            code=LEARNING,
+            code=batch.code(JOB),
             data=DATA,
             arguments=f"{JOB.detector} {' '.join(JOB.methods)} --task {JOB.task} --seed {JOB.seed}",
         priority: len(JOBS_BY_NAME) - ORDER
-        threads: JOB.threads
+        threads: batch.threads(JOB, profiles.get(PROFILE))
         shell:
             "python -m deepfake_uncertainty train {params.arguments} --profile {PROFILE}"
 
 
-# The slowest first: the last one has the highest priority. `ALONE` read next to nothing that the jobs train, and fill what the
-# last of these leave idle.
-SLOW = ["10_your_video", "06_pixel_uncertainty", "05_region_uncertainty", "00_benchmark", "07_ablations", "08_robustness"]
-ALONE = {"00_benchmark", "07_ablations"}
+# The slowest notebooks run first: the last one here has the highest priority. Those in `ALONE` read
+# next to nothing that the jobs train, and use the processors that the last jobs leave idle.
+SLOW = [
+    "10_your_video",
+    "06_pixel_uncertainty",
+    "05_region_uncertainty",
+    "00_data_card",
+    "07_ablations",
+    "08_robustness",
+]
+ALONE = {"00_data_card", "07_ablations"}
 for NOTEBOOK in NOTEBOOKS:
 
     rule:
@@ -103,18 +102,22 @@ for NOTEBOOK in NOTEBOOKS:
             f"notebook_{NOTEBOOK}"
         input:
             rules.tracks.output if NOTEBOOK in ALONE else rules.trainings.input,
-            # The ledger of claims reads what the notebooks before it have written.
-            [f"{RUNS}/{name}.notebook" for name in NOTEBOOKS if name < NOTEBOOK and NOTEBOOK == LEDGER],
+            # The ledger of claims reads what all notebooks that write claims have written.
+            [
+                f"{RUNS}/{name}.notebook"
+                for name in NOTEBOOKS
+                if NOTEBOOK == LEDGER and name in CLAIMING
+            ],
         output:
-            # The runner writes it whole, and the last good one stays where it is when a run fails.
+            # The runner writes the notebook whole; when a run fails, the last good one stays.
             touch(f"{RUNS}/{NOTEBOOK}.notebook"),
         params:
-            code=READING,
+            code=cache.code_digest(),
             source=files.digest(Path("notebooks", f"{NOTEBOOK}.py")),
-            overrides=notebook.parameters(PROFILE, NOTEBOOK),
+            overrides=notebooks.parameters(PROFILE, NOTEBOOK),
             data=DATA,
             path=f"notebooks/{NOTEBOOK}.py",
         priority: SLOW.index(NOTEBOOK) + 1 if NOTEBOOK in SLOW else 0
         threads: 1
         shell:
-            "python -m deepfake_uncertainty.notebook run {params.path} --profile {PROFILE}"
+            "python -m deepfake_uncertainty.report.runner run {params.path} --profile {PROFILE}"

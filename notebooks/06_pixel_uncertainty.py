@@ -1,15 +1,19 @@
 # %% [markdown]
 # # 06 Pixel uncertainty
 #
-# **Question.** Where exactly is the uncertainty, and does the place say which generator made the video?
+# **Question.** Where exactly is the uncertainty, and does its location identify the generator of a
+# video?
 #
-# The paper draws the gradient of the predictive uncertainty to the pixels and sees patterns that differ by generator (its
-# claim C5). Here such maps are held against the true masks, beside Grad-CAM, the plain gradient, and two maps that have seen
-# no network; and against the maps of a network whose parameters are shuffled. It would surprise us if an uncertainty map
-# found the manipulation better than a blob in the middle of the crop.
+# The paper draws the gradient of the predictive uncertainty with respect to the pixels, and sees
+# patterns that differ by generator. This is its claim C5: pixel maps of uncertainty show patterns
+# that belong to a generator. Here such maps are compared with the true masks. There are several
+# references: Grad-CAM, the plain gradient, two maps that are made without a network, and the maps
+# of a network whose parameters are shuffled. It would surprise us if an uncertainty map found the
+# manipulation better than a blob in the middle of the crop.
 #
-# *Reads* by default the embedded benchmark SynthFF, which is not FaceForensics++. *Writes* `figures/06_mean_maps`,
-# `06_localisation`, `06_sanity`, `06_patterns`. *Takes* about two minutes of two cores in quick once the network is trained.
+# *Reads* by default the embedded benchmark SynthFF, which is not FaceForensics++. *Writes*
+# `figures/06_mean_maps`, `06_localisation`, `06_sanity`, `06_patterns`. *Takes* about two minutes
+# on two cores in quick, once the network is trained.
 
 # %%
 import dataclasses
@@ -19,46 +23,55 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfake_uncertainty import plotting, results
 from deepfake_uncertainty.datasets import leakage
-from deepfake_uncertainty.study import claims, comparison, localise, patterns, predict, profiles, regionstats
+from deepfake_uncertainty.report import claim_ledger, formatting, plotting, results
+from deepfake_uncertainty.study.pixel_uncertainty import localization, patterns
+from deepfake_uncertainty.training import predict, profiles
 from deepfake_uncertainty.uncertainty import maps
 from deepfake_uncertainty.uncertainty.measures import measures
 
 # %% tags=["parameters"]
 PROFILE = "quick"  # size of the benchmark: quick, full, or paper (real data)
-SEED = 0  # of the trainings, the draws, the noise and the bootstrap
-SAMPLES = 3  # T, fixed weight or mask draws that the gradient goes through
-COPIES = 4  # noisy copies of a frame (SmoothGrad)
-FRAMES = 1  # frames of each test video
-PEOPLE = 3  # identities of the sanity check
-RESAMPLES = 1000  # bootstrap draws of whole identities, and five times the permutations
-DETECTOR = "resnet18"  # name of the registry, of a detector of single pictures
-METHOD = "bnn"  # uncertainty method
+SEED = 0  # seed of the trainings, the draws, the noise and the bootstrap
+SAMPLES = 3  # T, fixed weight or mask draws that the gradient passes through
+COPIES = 4  # K, noisy copies per frame (SmoothGrad)
+FRAMES = 1  # number of frames per test video
+PEOPLE = 3  # number of identities in the sanity check
+RESAMPLES = None  # bootstrap resamples, five times the permutations (None: as the profile says)
+DETECTOR = "resnet18"  # name of a detector of single pictures
+METHOD = "bnn"  # name of the uncertainty method
 
 # %% tags=["nbval-ignore-output"]
 plotting.use_style()
+sizes = profiles.get(PROFILE).override(seed=SEED, resamples=RESAMPLES)
 SHARES = (0, 0.1, 0.5, 1)
-names = {"relative": "total, relative", "gradient": "plain gradient", "grad_cam": "Grad-CAM",
-         "centre": "centre (control)", "edges": "edges (control)"}  # fmt: skip
+names = {
+    "relative": "total, relative",
+    "gradient": "plain gradient",
+    "grad_cam": "Grad-CAM",
+    "centre": "centre (control)",
+    "edges": "edges (control)",
+}
 print(f"torch {torch.__version__}, numpy {np.__version__}, pandas {pd.__version__}")
 
 # %% [markdown]
 # ## The map
 #
-# With $T$ fixed draws $p_t(x)$ of a stochastic network, $U$ the total uncertainty $H(\bar p)$ or the epistemic part of it,
-# and Gaussian noise $\epsilon_k$ of a tenth of the picture's range, the map of pixel $i$ is
+# Let $p_t(x)$ be $T$ fixed draws of a stochastic network and $U$ the total uncertainty $H(\bar p)$
+# or its epistemic part. Let $\epsilon_k$ be Gaussian noise of a tenth of the picture's range. The
+# map at pixel $i$ is
 #
-# $$M_i = \Big\lVert \frac1K \sum_{k=1}^{K} \frac{\partial U}{\partial x_i}(x + \epsilon_k) \Big\rVert_2$$
+# $$M_i = \Big\lVert \frac1K \sum_{k=1}^{K}
+# \frac{\partial U}{\partial x_i}(x + \epsilon_k) \Big\rVert_2$$
 #
-# over the colours (SmoothGrad, Smilkov et al. 2017). It says where a small change of the picture would change the
-# uncertainty, not where the picture is uncertain. The draws stay the same for all frames, so that the gradient passes through
-# every one.
+# over the colours (SmoothGrad, Smilkov et al. 2017). It shows where a small change of the picture
+# would change the uncertainty. It does not show where the picture is uncertain. The draws stay the
+# same for all frames, so the gradient passes through every draw.
 
 # %%
 logits = torch.tensor([[[2.0, -1.0]], [[-0.5, 0.5]]])
-ours, theirs = maps.measures(logits), measures(logits.softmax(-1).numpy())
-assert all(np.isclose(ours[name].item(), theirs[name][0], atol=1e-6) for name in theirs)
+ours, reference = maps.measures(logits), measures(logits.softmax(-1).numpy())
+assert all(np.isclose(ours[name].item(), reference[name][0], atol=1e-6) for name in reference)
 pd.DataFrame({name: [value.item()] for name, value in ours.items()}).round(3)
 
 # %% [markdown]
@@ -67,126 +80,157 @@ pd.DataFrame({name: [value.item()] for name, value in ours.items()}).round(3)
 # %%
 index, skipped = profiles.videos(PROFILE)
 leakage.check_leakage(index)
-data = localise.frames(index, DETECTOR, FRAMES)
+data = localization.test_frames(index, DETECTOR, FRAMES)
 left_out = len(skipped) + len(data.rows.attrs["skipped"])
 print(f"{left_out} videos skipped; {len(data.x)} frames, {data.rows['masked'].sum()} masks known")
 data.rows.groupby("generator", sort=False)[["identity"]].nunique()
 
 # %%
-fitted = predict.fitted(DETECTOR, METHOD, index, SEED)
-found = localise.uncertainty_maps(fitted, data.x, SAMPLES, COPIES)
-found["relative"] = localise.relative(found["total"], data.rows)
-found |= localise.reference_maps(fitted, data.x, SAMPLES)
+fitted = predict.fitted(DETECTOR, METHOD, index, sizes.run())
+found = localization.uncertainty_maps(fitted, data.x, SAMPLES, COPIES)
+found["relative"] = localization.relative_maps(found["total"], data.rows)
+found |= localization.reference_maps(fitted, data.x, SAMPLES)
 
 # %% [markdown]
 # ## Mean maps on the canonical face
 #
-# Faces are aligned, so that maps may be averaged pixel by pixel; each is scaled to a mean of 1 first. Above, the mean face;
-# then the mean mask; then the mean map of the total and of the epistemic uncertainty (bright: a change there moves the
-# uncertainty most). Look for a row whose maps differ from column to column as the masks do, and for a grid: the strides of a
-# network leave one in its gradients, whatever it has learnt. The *relative* map below is divided by the mean map of the real
-# videos, so that what is the same in every face is taken out.
+# Faces are aligned, so maps may be averaged pixel by pixel. Each map is first scaled to a mean of
+# one. The rows show the mean face, the mean mask, and the mean maps of the total and of the
+# epistemic uncertainty. Where a map is bright, a change of the picture changes the uncertainty
+# most. Look for a row whose maps differ between columns as the masks do. Look also for a grid: the
+# strides of a network leave one in its gradients, whatever it has learnt. The *relative* map below
+# is divided by the mean map of the real videos, which removes what is the same in every face.
 
 # %%
 generators = list(pd.unique(data.rows["generator"]))
-face = {name: data.x[data.rows["generator"].eq(name)].mean(0).transpose(1, 2, 0) for name in generators}
-mask = {name: data.painted[data.rows["generator"].eq(name)].mean(0) for name in generators}
-drawn = {"mean face": face, "mean mask": mask} | {name: patterns.mean_maps(found[name], data.rows)
-                                                  for name in ("total", "epistemic")}  # fmt: skip
-figure, axes = plt.subplots(len(drawn), len(generators), figsize=(7, 1.25 * len(drawn)))
+chosen = {name: data.rows["generator"].eq(name) for name in generators}
+face = {name: data.x[rows].mean(0).transpose(1, 2, 0) for name, rows in chosen.items()}
+mask = {name: data.painted[rows].mean(0) for name, rows in chosen.items()}
+drawn = {"mean face": face, "mean mask": mask}
+drawn |= {name: patterns.mean_maps(found[name], data.rows) for name in ("total", "epistemic")}
+units = {"mean mask": "share", "total": "x mean", "epistemic": "x mean"}
+counts = {name: data.rows.loc[rows, "video"].nunique() for name, rows in chosen.items()}
+spread = {
+    kind: {
+        name: {"n": int(chosen[name].sum()), "largest": pictures[name].max()} for name in generators
+    }
+    for kind, pictures in drawn.items()
+}
+
+# %%
+size = (7, 1.25 * len(drawn))
+figure, axes = plt.subplots(len(drawn), len(generators), figsize=size)
 for row, (kind, pictures) in zip(axes, drawn.items(), strict=True):
-    for ax, name in zip(row, generators, strict=True):
-        top = 1 if kind.startswith("mean") else np.percentile([pictures[g] for g in generators], 99.5)
-        shown = ax.imshow(pictures[name], vmin=0, vmax=top, cmap="cividis")
+    shown = [pictures[name] for name in generators]
+    top = 1 if kind.startswith("mean") else np.percentile(shown, 99.5)
+    for ax, picture in zip(row, shown, strict=True):
+        image = ax.imshow(picture, vmin=0, vmax=top, cmap="cividis")
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
     row[0].set_ylabel(kind)
     if kind != "mean face":
-        figure.colorbar(shown, ax=list(row), fraction=0.02, label="share" if "mask" in kind else "x mean")
+        figure.colorbar(image, ax=list(row), fraction=0.02, label=units[kind])
 for ax, name in zip(axes[0], generators, strict=True):
-    ax.set_title(f"{name}\n(n = {data.rows.loc[data.rows['generator'].eq(name), 'video'].nunique()})", fontsize=7)
-spread = {kind: {g: {"n": int((data.rows["generator"] == g).sum()), "largest": pictures[g].max()} for g in generators}
-          for kind, pictures in drawn.items()}  # fmt: skip
-results.save(figure, "06_mean_maps", spread, PROFILE, SEED);
+    ax.set_title(f"{name}\n(n = {counts[name]})", fontsize=7)
+results.save(figure, "06_mean_maps", spread, PROFILE, SEED)
 
 # %% [markdown]
 # ## Localisation
 #
-# The AUROC of the map over the pixels of a frame, painted against not painted (0.5: no better than chance), and the pointing
-# game: does the brightest pixel lie in the mask? A random point does as often as the mask is large (`area`). `gain` is the
-# AUROC less that of the blob in the middle, on the same resamples.
+# *AUROC* is that of the map over the pixels of a frame, painted against not painted (0.5: no better
+# than chance). *Hit* is the pointing game: the share of frames whose brightest pixel lies in the
+# mask. A random point hits as often as the mask is large (*area*). *Gain* is the AUROC minus that
+# of the blob in the middle, on the same resamples.
 
 # %%
-scored = localise.scores(found, data)
-table = localise.table(scored, SEED, RESAMPLES)
-comparison.readable(table.xs("all", level="generator"), ["auroc", "gain", "hit", "area"])
+scored = localization.localization_scores(found, data)
+table = localization.localization_table(scored, SEED, sizes.resamples)
+formatting.format_intervals(table.xs("all", level="generator"), ["auroc", "gain", "hit", "area"])
 
 # %%
-comparison.readable(table, ["auroc"])["auroc"].unstack("generator", sort=False)
+formatting.format_intervals(table, ["auroc"])["auroc"].unstack("generator", sort=False)
+
+# %%
+area, gain = table.loc[("total", "all", "auroc")], table.loc[("total", "all", "gain")]
+answer = (
+    "The map of total uncertainty finds the manipulated pixels with an AUROC of "
+    f"{area.value:.2f} [{area.low:.2f}, {area.high:.2f}]; the difference to a blob in the middle "
+    f"of the face is {gain.value:+.2f}."
+)
+panels = {"auroc": "AUROC over pixels", "hit": "pointing game (share of hits)"}
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(7, 3), sharey=True)
-for ax, (metric, title) in zip(axes, {"auroc": "AUROC over pixels", "hit": "pointing game (share of hits)"}.items(), strict=True):
-    rows = table.xs(("all", metric), level=("generator", "metric")).rename_axis("name").rename(index=names).reset_index()
-    plotting.intervals(ax, rows)
+for ax, (metric, title) in zip(axes, panels.items(), strict=True):
+    rows = table.xs(("all", metric), level=("generator", "metric")).rename_axis("name")
+    plotting.intervals(ax, rows.rename(index=names).reset_index())
     ax.set(xlim=(0, 1.02), xlabel=title)
 axes[0].axvline(0.5, color="0.6", linestyle=":", zorder=0)
 axes[1].axvline(table.loc[("total", "all", "area"), "value"], color="0.6", linestyle=":", zorder=0)
-area, gain = table.loc[("total", "all", "auroc")], table.loc[("total", "all", "gain")]
-answer = (f"The map of the total uncertainty finds the painted pixels with AUROC {area.value:.2f} [{area.low:.2f}, "
-          f"{area.high:.2f}], {gain.value:+.2f} against a blob in the middle of the face.")  # fmt: skip
-results.save(figure, "06_localisation", table, PROFILE, SEED, answer);
+results.save(figure, "06_localisation", table, PROFILE, SEED, answer)
 
 # %% [markdown]
 # The dotted lines are chance: 0.5, and the mean share of the crop that is painted.
 #
-# ## Sanity: do the maps depend on what was learnt?
+# ## Sanity check: do the maps depend on the training?
 #
-# The entries of the network's tensors are shuffled, from the output backwards (Adebayo et al. 2018). At 0 the network is
-# untouched, but noise and draws are others: that is as alike as two maps of one network can be. A map of what was learnt must
-# fall from there to nothing.
+# The entries of the network's tensors are shuffled, from the output backwards (Adebayo et al.
+# 2018). At a share of 0 the network is unchanged, but the noise and the draws are new: this is the
+# highest similarity that two maps of one network can have. From there, the similarity must fall to
+# zero if the map depends on what was learnt.
 
 # %%
-few = localise.subset(data, PEOPLE)
-left = localise.sanity(fitted, few, SAMPLES, COPIES, SHARES, SEED, RESAMPLES)
-comparison.readable(left, ["rank", "ssim", "relative"])
+few = localization.first_identities(data, PEOPLE)
+left = localization.randomization_check(fitted, few, SAMPLES, COPIES, SHARES, SEED, sizes.resamples)
+formatting.format_intervals(left, ["rank", "ssim", "relative"])
+
+# %%
+looks = {  # label, line style and colour of each metric
+    "rank": ("rank correlation", "-o", "k"),
+    "ssim": ("SSIM", "--s", "0.6"),
+    "relative": ("rank correlation, relative", ":^", "0.3"),
+}
 
 # %%
 figure, ax = plt.subplots(figsize=(3.4, 2.4))
-for metric, style in (("rank", "-o"), ("ssim", "--s"), ("relative", ":^")):
+for metric, (text, style, color) in looks.items():
     part = left.xs(metric, level="metric")
     bars = np.maximum(0, [part["value"] - part["low"], part["high"] - part["value"]])
-    label = {"rank": "rank correlation", "ssim": "SSIM", "relative": "rank correlation, relative"}[metric]
-    ax.errorbar(part.index, part["value"], bars, fmt=style, markersize=4, capsize=2,
-                color={"rank": "k", "ssim": "0.6", "relative": "0.3"}[metric],
-                label=f"{label} (n = {part['n'].iloc[0]} videos)")  # fmt: skip
-ax.set(xlabel="share of parameters shuffled, last first", ylabel="likeness to the trained map", ylim=(-0.2, 1.5))
+    look = {"fmt": style, "color": color, "label": f"{text} (n = {part['n'].iloc[0]} videos)"}
+    ax.errorbar(part.index, part["value"], bars, markersize=4, capsize=2, **look)
+ax.set(xlabel="share of parameters shuffled, last first", ylim=(-0.2, 1.5))
+ax.set_ylabel("similarity to the trained map")
 ax.set_yticks(np.arange(0, 1.1, 0.25))
 ax.legend(loc="upper right")
-results.save(figure, "06_sanity", left, PROFILE, SEED);
+results.save(figure, "06_sanity", left, PROFILE, SEED)
 
 # %% [markdown]
 # ## Are the patterns generator-specific?
 #
-# A video's map, on a grid of 16 x 16, is given to the generator whose mean map it correlates with most, its own person being
-# left out of the means; chance is the same with the generators permuted within each person. The check most likely to overturn
-# a success is among the rows: the picture's own edges, and the map of the network with all of its parameters shuffled. If
-# these do as well, the map shows the picture, not the uncertainty.
+# The map of a video, on a grid of 16 x 16, is assigned to the generator whose mean map it
+# correlates with most. The means leave out the person of the video. Chance is the same with the
+# generators permuted within each person. The check most likely to overturn a success is among the
+# rows: the edges of the picture itself, and the map of the network with all of its parameters
+# shuffled. If these do as well, the map shows the picture, not the uncertainty.
 
 # %%
-shuffled = dataclasses.replace(fitted, model=maps.randomised(fitted.model, 1, SEED))
+shuffled = dataclasses.replace(fitted, model=maps.shuffle_parameters(fitted.model, 1, SEED))
 kinds = {name: found[name] for name in ("total", "epistemic", "gradient", "grad_cam", "edges")}
-kinds["shuffled"] = localise.uncertainty_maps(shuffled, data.x, SAMPLES, 1, ("total",))["total"]
-told = patterns.table(kinds, data.rows, SEED, RESAMPLES, RESAMPLES // 5)
-told.astype(float).round(3)
+kinds["shuffled"] = localization.uncertainty_maps(shuffled, data.x, SAMPLES, 1, ("total",))["total"]
+identified = patterns.generator_accuracy_table(
+    kinds, data.rows, SEED, sizes.resamples, sizes.resamples // 5
+)
+identified.astype(float).round(3)
 
 # %%
-figure, ax = plt.subplots(figsize=(6.4, 2.4))
 labels = names | {"shuffled": "total, parameters shuffled (control)"}
-plotting.intervals(ax, told.rename_axis("name").rename(index=labels).reset_index().drop(columns="n"))
-ax.axvline(told["chance"].mean(), color="0.6", linestyle=":", zorder=0)
-ax.set(xlim=(0, 1), xlabel=f"share of videos told (n = {told['n'].iloc[0]}, {told['classes'].iloc[0]} classes)")
-results.save(figure, "06_patterns", told, PROFILE, SEED);
+counts = f"n = {identified['n'].iloc[0]}, {identified['classes'].iloc[0]} classes"
+figure, ax = plt.subplots(figsize=(6.4, 2.4))
+rows = identified.rename_axis("name").rename(index=labels).reset_index()
+plotting.intervals(ax, rows.drop(columns="n"))
+ax.axvline(identified["chance"].mean(), color="0.6", linestyle=":", zorder=0)
+ax.set(xlim=(0, 1), xlabel=f"share of videos whose generator is named correctly ({counts})")
+results.save(figure, "06_patterns", identified, PROFILE, SEED)
 
 # %% [markdown]
 # ## Reading
@@ -194,55 +238,69 @@ results.save(figure, "06_patterns", told, PROFILE, SEED);
 # The sentences below take their numbers from the sidecars.
 
 # %%
-places = results.frame("06_localisation", None, ["map", "generator", "metric"], PROFILE).xs("all", level="generator")
+keys = ["map", "generator", "metric"]
+places = results.load_table("06_localisation", None, keys, PROFILE).xs("all", level="generator")
 for name in ("total", "epistemic", "relative"):
     area, gain = places.loc[(name, "auroc")], places.loc[(name, "gain")]
-    found_it = "above chance" if area.low > 0.5 else "not above chance"
-    verdict = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not told from"
-    print(f"{name}: AUROC {area.value:.2f} [{area.low:.2f}, {area.high:.2f}], {found_it}; {verdict} a blob in the middle "
-          f"({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])")  # fmt: skip
+    chance = "above chance" if area.low > 0.5 else "not above chance"
+    verdict = "worse than" if gain.high < 0 else "no difference shown to"
+    verdict = "better than" if gain.low > 0 else verdict
+    difference = f"({gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}])"
+    text = f"AUROC {formatting.interval_text(area)}, {chance}"
+    print(f"{name}: {text}; {verdict} a blob in the middle {difference}")
 
 # %%
-sane = results.frame("06_sanity", None, ["metric", "share"], PROFILE)
+sane = results.load_table("06_sanity", None, ["metric", "share"], PROFILE)
+limit = localization.DESTROYED
 for metric, which in {"rank": "map", "relative": "relative map"}.items():
     first, last = sane.loc[(metric, 0)], sane.loc[(metric, 1)]
-    verdict = "destroyed" if last.high < localise.DESTROYED else "weakened" if last.high < first.low else "not destroyed"
-    # What does not even come out twice alike cannot be destroyed.
-    verdict = verdict if first.low > localise.DESTROYED else "no verdict, the map does not repeat"
-    print(f"rank correlation with the trained {which}: {first.value:.2f} untouched, {last.value:.2f} [{last.low:.2f}, "
-          f"{last.high:.2f}] with every parameter shuffled: {verdict} (destroyed: below {localise.DESTROYED})")  # fmt: skip
+    verdict = "weakened" if last.high < first.low else "not destroyed"
+    verdict = "destroyed" if last.high < limit else verdict
+    # A map that two runs of one network do not share cannot be destroyed by shuffling.
+    verdict = verdict if first.low > limit else "no verdict, the map does not repeat"
+    similarity = f"{first.value:.2f} unchanged, {formatting.interval_text(last)} with all shuffled"
+    text = f"rank correlation with the trained {which}: {similarity}"
+    print(f"{text}: {verdict} (destroyed: below {limit})")
 
 # %% [markdown]
-# C5 is supported only if the maps tell generators better than chance *and* better than the controls do.
+# Claim C5, that pixel maps of uncertainty show patterns that belong to a generator, is supported
+# only if the maps name the generator better than chance *and* better than the controls do.
 
 # %%
-told = results.frame("06_patterns", None, ["map"], PROFILE)
-best = told.loc[["edges", "shuffled"], "value"].max()
+identified = results.load_table("06_patterns", None, ["map"], PROFILE)
+best = identified.loc[["edges", "shuffled"], "value"].max()
 for name in ("total", "epistemic"):
-    row = told.loc[name]
-    against = {"chance": row.chance, "the controls": best}
-    verdicts = [regionstats.verdict(told.loc[[name], ["low", "high"]] - level) for level in against.values()]
-    print(f"C5, {name}: {row.value:.2f} [{row.low:.2f}, {row.high:.2f}]; chance {row.chance:.2f} (p = {row.p:.3f}): "
-          f"{verdicts[0]}; best control {best:.2f}: {verdicts[1]}")  # fmt: skip
+    row, ends = identified.loc[name], identified.loc[[name], ["low", "high"]]
+    verdicts = [claim_ledger.joint_verdict(ends - level) for level in (row.chance, best)]
+    share = f"share of generators named correctly {formatting.interval_text(row)}"
+    chance = f"above chance, {row.chance:.2f} (p = {row.p:.3f}): {verdicts[0]}"
+    print(f"C5, {name}: {share}; {chance}; above the best control, {best:.2f}: {verdicts[1]}")
 
 # %%
-who, names_of = {"data": ", ".join(index["dataset"].unique()), "detector": plotting.label(DETECTOR)}, ["value", "low", "high"]
-rows = [claims.row("C5", f"videos told by the map of {name}, above the best control", told.loc[name, names_of], best,
-                   n=told.loc[name, "n"], **who) for name in ("total", "epistemic")]  # fmt: skip
-rows += [claims.row("C6", f"AUROC of {name} for painted pixels, above a central blob",
-                    places.loc[(name, "gain"), names_of], n=len(data.rows), **who)
-         for name in ("total", "epistemic")]  # fmt: skip
-claims.write("06", rows, PROFILE, SEED)[["claim", "statistic", "value", "low", "high", "bound", "verdict"]].round(3)
+about = {"data": ", ".join(index["dataset"].unique()), "detector": plotting.label(DETECTOR)}
+ends, rows = ["value", "low", "high"], []
+for name in ("total", "epistemic"):
+    what = f"share of videos whose generator the map of {name} identifies"
+    interval, n = identified.loc[name, ends], identified.loc[name, "n"]
+    rows.append(claim_ledger.claim_row("C5", what, interval, best, n=n, **about))
+for name in ("total", "epistemic"):
+    what = f"AUROC of {name} for painted pixels, above a central blob"
+    interval, n = places.loc[(name, "gain"), ends], len(data.rows)
+    rows.append(claim_ledger.claim_row("C6", what, interval, n=n, **about))
+shown = ["claim", "statistic", "value", "low", "high", "bound", "verdict"]
+claim_ledger.write_claims("06", rows, PROFILE, SEED)[shown].round(3)
 
 # %% [markdown]
 # ## Summary
 #
-# The verdicts above are those of the run shown. An AUROC above 0.5 is not yet a map of the manipulation: faces stand in the
-# middle of their crops and so do masks, which the blob shows. What shuffled parameters leave of a map is the grid of the
-# network's strides: a mean map of pixel gradients must not be read as a pattern of a generator before that is taken out.
+# The verdicts above are those of the run shown. An AUROC above 0.5 is not yet a map of the
+# manipulation: faces and masks both lie in the middle of the crop, as the blob shows. What remains
+# of a map after its parameters are shuffled is the grid of the network's strides. A mean map of
+# pixel gradients must not be read as a pattern of a generator before this grid is removed.
 #
-# **Limits**: one detector of single pictures, one seed in quick, few draws and noisy copies; a gradient is a local property;
-# masks of whole-face swaps leave little to find; Grad-CAM is taken from the deepest layer of at least 7 x 7 places.
+# **Limits**: there is one detector of single pictures, with one seed in quick and few draws and
+# noisy copies. A gradient is a local property. Masks of whole-face swaps leave little to find.
+# Grad-CAM is taken from the deepest layer with at least 7 x 7 positions.
 #
-# References: Simonyan et al. 2014; Selvaraju et al. 2017; Smilkov et al. 2017; Adebayo et al. 2018; Zhang et al. 2018
-# (pointing game). Next: [07 Ablations](07_ablations.ipynb).
+# References: Simonyan et al. 2014; Selvaraju et al. 2017; Smilkov et al. 2017; Adebayo et al. 2018;
+# Zhang et al. 2018 (pointing game). Next: [07 Ablations](07_ablations.ipynb).

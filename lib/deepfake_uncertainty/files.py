@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either complete or absent, and keys of the content of files."""
 
 import errno
 import hashlib
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from deepfake_uncertainty.errors import InputError
 
 
 @contextmanager
-def whole(path):
-    """Yield a temporary path beside `path` (same suffix) that is renamed to `path` on success and removed on failure.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with the same suffix, to write to.
 
-    The block may create a file or a directory there. Raises InputError when the disk is full.
+    On success it is renamed to `path`, on failure it is removed. The block may create a file or a
+    directory there. Raises InputError when the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,8 +32,9 @@ def whole(path):
             shutil.rmtree(path)
         os.replace(temporary, path)
     except Exception as error:
-        if _full(error):
-            raise InputError(f"disk full while writing {path}: free some space and run again") from error
+        if _is_disk_full(error):
+            message = f"disk full while writing {path}: free some space and run again"
+            raise InputError(message) from error
         raise
     finally:
         if temporary.is_dir():
@@ -39,31 +42,58 @@ def whole(path):
         temporary.unlink(missing_ok=True)
 
 
-def _full(error):
-    """NumPy and safetensors say in words only that the disk, a quota or a file's limit was reached."""
+def _is_disk_full(error: Exception) -> bool:
+    """Return True when the disk, a quota or the limit of a file is full.
+
+    NumPy and safetensors say so in the text of the error only.
+    """
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return any(words in str(error) for words in ("requested and", "os error 28", "os error 122", "os error 27"))
+    texts = "requested and", "os error 28", "os error 122", "os error 27"
+    return any(text in str(error) for text in texts)
 
 
-def write_json(path, content):
-    """Write `content` as sorted, indented JSON, whole or not at all."""
-    with whole(path) as temporary:
+def write_json(path: str | Path, content: object) -> None:
+    """Write `content` as sorted, indented JSON, completely or not at all.
+
+    Raises ValueError for NaN and infinite numbers.
+    """
+    with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def digest(*parts):
-    """Return a 16-digit hex key of `parts`: files and folders of files are read, everything else is written as JSON."""
+def digest(*parts: object) -> str:
+    """Return a 16-digit hex key of `parts`.
+
+    Of a `Path` the content counts: the bytes of a file, or all files of a folder. Everything else
+    is written as JSON.
+    """
     state = hashlib.sha256()
     for part in parts:
-        data = _content(part) if isinstance(part, Path) else json.dumps(part, sort_keys=True, default=str).encode()
+        if isinstance(part, Path):
+            data = _content(part)
+        else:
+            data = json.dumps(part, sort_keys=True, default=_as_text).encode()
         state.update(len(data).to_bytes(8, "little") + data)
     return state.hexdigest()[:16]
 
 
-def _content(path):
-    """Return the bytes of a file, or for a folder the digest of its files' names and bytes, in order of their names."""
+def _as_text(value: object) -> str:
+    """Return what stands for a value that JSON cannot hold.
+
+    Raises TypeError for arrays, whose text is abbreviated, and for functions, whose text holds an
+    address: two that differ could get one key, or one two keys.
+    """
+    is_array = hasattr(value, "tobytes") and getattr(value, "shape", ()) != ()
+    if is_array or callable(value):
+        raise TypeError(f"a {type(value).__name__} has no text that is its own: no key holds it")
+    return str(value)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file, or the digest of the names and bytes of the files of a folder."""
     if not path.is_dir():
         return path.read_bytes()
     inside = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest(*(part for file in inside for part in (file.relative_to(path).as_posix(), file))).encode()
+    parts = [part for file in inside for part in (file.relative_to(path).as_posix(), file)]
+    return digest(*parts).encode()

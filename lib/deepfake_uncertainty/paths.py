@@ -1,4 +1,4 @@
-"""Where things live; every other module asks here."""
+"""The folders of the project. Every other module takes them from here."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""One call that makes a run repeatable."""
+"""What makes a run repeatable: seeds, deterministic algorithms, a fixed number of threads."""
 
 import os
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 
 
 @contextmanager
-def threads(count):
-    """Let PyTorch use `count` (>= 1) threads of the processor, and as many as before afterwards."""
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch use `count` (>= 1) threads of the processor inside the block, then as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -19,14 +20,16 @@ def threads(count):
         torch.set_num_threads(before)
 
 
-def seed_everything(seed):
+def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and PyTorch with `seed` (integer >= 0).
 
-    Deterministic algorithms are asked for where PyTorch has them; where it has none it warns and goes on.
+    Choose deterministic algorithms where PyTorch has them; where it has none, PyTorch warns and
+    continues.
     """
-    # cuBLAS reads this when its handle is made, so it must stand before the first CUDA call.
+    # cuBLAS reads this when its handle is created, so it must be set before the first CUDA call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries below us still draw from the global state
+    # Libraries below us still draw from NumPy's global state.
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)

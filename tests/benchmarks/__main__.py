@@ -1,8 +1,14 @@
-"""`PYTHONPATH=tests python -m benchmarks [--small]`: every benchmark; a missed bar is told, it is not an error."""
+"""Run all speed benchmarks: `PYTHONPATH=tests python -m benchmarks [--small]`.
+
+A missed bar is printed; it is not an error.
+"""
 
 import sys
 
 from benchmarks import detectors, memory, metrics, motion, pipeline, pulse, runner, sampling
 
 if __name__ == "__main__":
-    runner.main((pipeline, pulse, motion, metrics, sampling, memory, detectors), small="--small" in sys.argv[1:])
+    runner.main(
+        (pipeline, pulse, motion, metrics, sampling, memory, detectors),
+        small="--small" in sys.argv[1:],
+    )

@@ -1,5 +1,6 @@
-"""Speed of every detector: its passes, one by one, forward and in training."""
+"""Speed of every detector: one input after the other, in classification and in training."""
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,21 +9,23 @@ from benchmarks import pulse
 from benchmarks.runner import Entry
 
 from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.uncertainty import sampling
 
 
-def inputs(spec, count):
-    """Return `count` inputs of a detector, made from a made-up face."""
+def inputs(spec: DetectorSpec, count: int) -> torch.Tensor:
+    """Return `count` inputs of a detector, from a synthetic face."""
     crops, landmarks = pulse.clip(max(spec.window, 8), 96)
-    track = SimpleNamespace(crops=crops, crop_landmarks=landmarks, times=np.arange(len(crops)) / 25, fps=25.0)
+    times = np.arange(len(crops)) / 25
+    track = SimpleNamespace(crops=crops, crop_landmarks=landmarks, times=times, fps=25.0)
     return torch.from_numpy(spec.inputs(track, 1)[0]).repeat(count, 1, 1, 1)
 
 
-def step(network, x):
-    """Return a call that is one step of AdamW on inputs x."""
+def step(network: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    """Return a function that runs one step of AdamW on inputs x."""
     optimiser, y = torch.optim.AdamW(network.parameters(), lr=1e-5), torch.arange(len(x)) % 2
 
-    def call():
+    def call() -> None:
         network.train()
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(x), y).backward()
@@ -31,11 +34,15 @@ def step(network, x):
     return call
 
 
-def entries(small):
-    """Yield, for each detector, an input classified and an input trained on."""
-    for name, spec in registry.DETECTORS.items():
+def entries(small: bool) -> Iterator[Entry]:
+    """Yield the entries of each detector: classification of an input, and training on an input."""
+    for name, spec in registry.DETECTORS.specs().items():
         torch.manual_seed(0)
-        network = spec.build(2, 0.2)
+        network, threads = spec.build(2, 0.2), spec.recipe.threads
         x = inputs(spec, 2 if small else spec.recipe.batch)
-        for work, call in (("classify", lambda n=network, x=x: sampling.deterministic(n, [x])), ("train on", step(network, x))):
-            yield Entry(f"{work} an input, {name}", call, units=len(x), threads=spec.recipe.threads)
+
+        def classify(network=network, x=x):
+            return sampling.deterministic(network, [x])
+
+        for work, call in (("classify", classify), ("train on", step(network, x))):
+            yield Entry(f"{work} an input, {name}", call, units=len(x), threads=threads)

@@ -1,8 +1,13 @@
-"""Peak memory of sampling, above the model and its inputs: each row runs in a process of its own (on Linux)."""
+"""Peak memory of sampling, above the model and its inputs.
+
+Each row runs in a process of its own, on Linux.
+"""
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 SCRIPT = """
 import torch
@@ -15,14 +20,15 @@ def status(name):
 
 torch.set_num_threads(2)
 network = registry.get("resnet18").build(2, 0.3)
-network = dropout.place(network, 0.1, "{where}").eval()
+network = dropout.place_dropout(network, 0.1, "{where}").eval()
 images = torch.rand({count}, 3, 64, 64)
 with torch.no_grad():
     network(images[:64])
-Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of the imports, is forgotten
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which the imports caused
 before = status("VmRSS")
 if {bayesian}:
-    bayes.samples(bayes.VariationalPosterior(network, parts=bayes.last_stage(network)), images.split(64), {T}, 0)
+    posterior = bayes.VariationalPosterior(network, parts=bayes.last_stage(network))
+    bayes.samples(posterior, images.split(64), {T}, 0)
 else:
     dropout.mc_dropout(network, images.split(64), {T}, 0)
 print((status("VmHWM") - before) / 2**20)
@@ -31,26 +37,37 @@ print((status("VmHWM") - before) / 2**20)
 
 @dataclass(frozen=True)
 class Memory:
-    """Peak memory of one way of sampling `count` images T times; `bar` in GiB."""
+    """Peak memory of one method of sampling.
+
+    `options` fills `SCRIPT`; `bar` is the largest allowed memory in GiB.
+    """
 
     name: str
-    options: dict
+    options: dict[str, Any]
     bar: float
 
-    def measure(self, repeats):
-        """Return the row {name, gib, bar, holds} (and the fields of times, empty); `repeats` does not matter here."""
-        done = subprocess.run([sys.executable, "-c", SCRIPT.format(**self.options)], capture_output=True, text=True, check=True)
+    def measure(self, repeats: int) -> dict[str, Any]:
+        """Return the row {name, gib, bar, holds} with the fields of times set to None.
+
+        `repeats` is not used: memory is measured once.
+        """
+        command = [sys.executable, "-c", SCRIPT.format(**self.options)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         gib = float(done.stdout)
-        return dict(name=self.name, ours_s=None, peer=None, peer_s=None, ratio=None, bar=self.bar, holds=gib <= self.bar,
-                    gib=round(gib, 3))  # fmt: skip
+        times = dict.fromkeys(("ours_s", "peer", "peer_s", "ratio"))
+        verdict = dict(bar=self.bar, holds=gib <= self.bar, gib=round(gib, 3))
+        return dict(name=self.name, **times, **verdict)
 
 
-def entries(small):
-    """Yield the memory of MC dropout in the head and in every stage, and of a Bayesian last stage."""
+def entries(small: bool) -> Iterator[Memory]:
+    """Yield the entries: MC dropout in the head and in every stage, and a Bayesian last stage."""
     count = 64 if small else 5000
-    # More samples of the same blocks add nothing but their results, so the costly ones draw fewer.
-    ways = [("MC dropout in the head", "head", False, 50), ("MC dropout in every stage", "every_stage", False, 4),
-            ("BNN last stage", "head", True, 4)]  # fmt: skip
-    for name, where, bayesian, T in ways:
+    # More samples of the same blocks only add their results, so the costly methods draw fewer.
+    cases = [
+        ("MC dropout in the head", "head", False, 50),
+        ("MC dropout in every stage", "every_stage", False, 4),
+        ("BNN last stage", "head", True, 4),
+    ]
+    for name, where, bayesian, T in cases:
         options = dict(where=where, bayesian=bayesian, count=count, T=T)
         yield Memory(f"peak memory above the model, {name}, {count} images, T={T}", options, 1.5)

@@ -1,4 +1,6 @@
-"""Speed of PPG maps, against a plain NumPy reading of their equations."""
+"""Speed of PPG maps; the peer is a plain NumPy version of their equations."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from benchmarks.runner import Entry
@@ -9,8 +11,8 @@ from deepfake_uncertainty.signals import ppg
 FPS = 25.0
 
 
-def clip(n, size=128):
-    """Return crops uint8 (n, size, size, 3) and landmarks float32 (n, 468, 2) px of a face that is a smooth blot."""
+def clip(n: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Return crops uint8 (n, size, size, 3) of noise, and landmarks float32 (n, 468, 2) px."""
     rng = np.random.default_rng(0)
     crops = rng.integers(60, 200, (n, size, size, 3), np.uint8)
     points = np.zeros((n, 468, 2), np.float32)
@@ -20,13 +22,13 @@ def clip(n, size=128):
     return crops, points + rng.normal(0, 0.5, points.shape).astype(np.float32)
 
 
-def ours(crops, landmarks):
+def ours(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Return the PPG map (64, F) of a clip by the library."""
     return ppg.ppg_map(ppg.region_traces(crops, landmarks), FPS, len(crops))
 
 
-def traces(crops, landmarks):
-    """Return mean colours (F, 32, 3): a bilinear picture of each quadrilateral, and its mean."""
+def traces(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Return mean colours (F, 32, 3): the mean of a bilinear picture of each quadrilateral."""
     steps = max(8, crops.shape[1] // 8)
     v, u = np.meshgrid(*[(np.arange(steps) + 0.5) / steps] * 2, indexing="ij")
     corners = np.stack([(1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u])
@@ -45,10 +47,11 @@ def traces(crops, landmarks):
     return np.reshape(found, (len(crops), ppg.REGIONS, 3))
 
 
-def chrom(rgb):
+def chrom(rgb: np.ndarray) -> np.ndarray:
     """Return the CHROM signal (F,) of one colour trace (F, 3), window by window."""
     length = 2 * int(np.ceil(ppg.CHROM_SECONDS * FPS / 2))
-    filtered = dsp.sosfiltfilt(dsp.butter(3, ppg.BAND, "bandpass", fs=FPS, output="sos"), rgb, axis=0)
+    band = dsp.butter(3, ppg.BAND, "bandpass", fs=FPS, output="sos")
+    filtered = dsp.sosfiltfilt(band, rgb, axis=0)
     hann = dsp.windows.hann(length + 1)[:length] + 1e-3
     pulse, weight = np.zeros(len(rgb)), np.zeros(len(rgb))
     for start in [*range(0, len(rgb) - length, length // 2), len(rgb) - length]:
@@ -60,7 +63,7 @@ def chrom(rgb):
     return pulse / weight
 
 
-def peer(crops, landmarks):
+def peer(crops: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Return the PPG map (64, F) of a clip, region by region."""
     n, pulses = len(crops), [chrom(trace) for trace in np.moveaxis(traces(crops, landmarks), 1, 0)]
     spread = np.median([pulse.std() for pulse in pulses])
@@ -72,8 +75,13 @@ def peer(crops, landmarks):
     return np.concatenate([np.clip(0.5 + np.array(pulses) / (6 * spread), 0, 1), spectra])
 
 
-def entries(small):
+def entries(small: bool) -> Iterator[Entry]:
     """Yield the entry: a PPG map of 128 frames of 128 x 128 from its landmarks."""
     crops, landmarks = clip(48 if small else 128)
-    yield Entry("PPG map, 128 frames of 128 x 128", lambda: ours(crops, landmarks), "plain NumPy",
-                lambda: peer(crops, landmarks), 5)  # fmt: skip
+    yield Entry(
+        "PPG map, 128 frames of 128 x 128",
+        lambda: ours(crops, landmarks),
+        "plain NumPy",
+        lambda: peer(crops, landmarks),
+        5,
+    )

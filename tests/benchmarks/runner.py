@@ -1,9 +1,15 @@
-"""Runs benchmark entries, ours and a peer by turns, and writes `figures/benchmarks.json` (times: they never repeat)."""
+"""Run benchmark entries, ours and a peer in turns, and write `figures/benchmarks.json`.
+
+The file holds times, so it differs from run to run.
+"""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -12,10 +18,12 @@ from deepfake_uncertainty import files, paths
 
 @dataclass(frozen=True)
 class Entry:
-    """One comparison: `ours()` against `call()` of `peer`, each the work of `units` and `peer_units`.
+    """One comparison of `ours()` with `peer()`.
 
-    `bar` is the least ratio peer / ours, or, where `against` is empty, the most seconds a unit. A named peer that is not
-    installed has no call: the bar is then neither held nor missed.
+    against: the name of the peer. units, peer_units: how many units of work one call does. bar:
+    the smallest wanted ratio peer / ours, or, without a peer's name, the largest wanted time per
+    unit in s. threads: of PyTorch. A named peer that is not installed has no function; the bar is
+    then neither held nor missed.
     """
 
     name: str
@@ -28,50 +36,70 @@ class Entry:
     threads: int = 1
 
 
-def measure(entry, repeats=5):
-    """Return the row {name, ours_s, peer, peer_s, ratio, bar, holds} of an entry: medians in seconds a unit.
+def measure(entry: Entry, repeats: int = 5) -> dict[str, Any]:
+    """Return the row {name, ours_s, peer, peer_s, ratio, bar, holds} of an entry.
 
-    One thread is timed by its processor time, which neighbours on the machine disturb least; more by the clock.
+    Times are medians in seconds per unit. One thread is measured in processor time, which other
+    processes disturb least; several threads are measured in clock time.
     """
     torch.set_num_threads(entry.threads)
     clock = time.process_time if entry.threads == 1 else time.perf_counter
     calls = [call for call in (entry.ours, entry.peer) if call]
-    times = [[] for _ in calls]
+    times: list[list[float]] = [[] for _ in calls]
     for k in range(repeats + 1):
         for call, taken in zip(calls, times, strict=True):
             start = clock()
             call()
-            if k:  # The first call warms up.
+            if k:  # the first call warms up
                 taken.append(clock() - start)
     ours = statistics.median(times[0]) / entry.units
     peer = statistics.median(times[1]) / entry.peer_units if entry.peer else None
-    ratio = peer / ours if entry.peer else None
-    reached = ours <= entry.bar if entry.bar and not entry.against else ratio and entry.bar and ratio >= entry.bar
-    return dict(name=entry.name, ours_s=ours, peer=entry.against if entry.peer else None, peer_s=peer, ratio=ratio,
-                bar=entry.bar, holds=reached if isinstance(reached, bool) else None)  # fmt: skip
+    ratio = None if peer is None else peer / ours
+    name = entry.against if entry.peer else None
+    row = dict(name=entry.name, ours_s=ours, peer=name, peer_s=peer, ratio=ratio, bar=entry.bar)
+    return row | dict(holds=_holds(entry, ours, ratio))
 
 
-def line(row):
+def _holds(entry: Entry, ours: float, ratio: float | None) -> bool | None:
+    """Return whether an entry reaches its bar, None without a bar or without a peer to compare."""
+    if not entry.bar:
+        return None
+    if not entry.against:
+        return ours <= entry.bar
+    return None if ratio is None else ratio >= entry.bar
+
+
+def line(row: dict[str, Any]) -> str:
     """Return a row of `measure` as a line of the printed table."""
+    verdict = {True: "holds", False: "FAILS", None: "-"}[row["holds"]]
+    bar = f"{verdict} (bar {row['bar']:g})" if row["bar"] else verdict
     if "gib" in row:
-        return f"{row['name']:64s} {row['gib']:10.3f} GiB {'holds' if row['holds'] else 'FAILS'} (bar {row['bar']:g})"
-    peer = f"{row['peer_s'] * 1e3:10.3f} ms {row['ratio']:7.1f} x  {row['peer']}" if row["peer"] else ""
-    bar = {True: "holds", False: "FAILS", None: "-"}[row["holds"]] + (f" (bar {row['bar']:g})" if row["bar"] else "")
+        return f"{row['name']:64s} {row['gib']:10.3f} GiB {bar}"
+    peer = ""
+    if row["peer"]:
+        peer = f"{row['peer_s'] * 1e3:10.3f} ms {row['ratio']:7.1f} x  {row['peer']}"
     return f"{row['name']:64s} {row['ours_s'] * 1e3:10.3f} ms  {bar:18s} {peer}".rstrip()
 
 
-def run(entries, path=None, repeats=5):
-    """Measure and print `entries` one by one and return their rows; keep them in `path`, if given, after each."""
+def run(entries: Iterable, path: Path | None = None, repeats: int = 5) -> list[dict[str, Any]]:
+    """Measure and print `entries` one by one and return their rows.
+
+    The rows are written to `path`, if given, after each entry.
+    """
     rows = []
     for entry in entries:
-        rows.append(entry.measure(repeats) if hasattr(entry, "measure") else measure(entry, repeats))
+        own = getattr(entry, "measure", None)  # memory is measured in another manner than time
+        rows.append(own(repeats) if own else measure(entry, repeats))
         print(line(rows[-1]), flush=True)
         if path:
             files.write_json(path, rows)  # the next entry may take minutes
     return rows
 
 
-def main(themes, small=False):
-    """Run all themes into `figures/benchmarks.json`; `small` runs each once at toy size and writes nothing."""
+def main(themes: Iterable[ModuleType], small: bool = False) -> None:
+    """Run all themes and write `figures/benchmarks.json`.
+
+    With `small`, each entry runs once at toy size and nothing is written.
+    """
     entries = (entry for theme in themes for entry in theme.entries(small))
     run(entries, None if small else paths.FIGURES / "benchmarks.json", 1 if small else 5)

@@ -1,13 +1,14 @@
-"""The stamp of an embedded benchmark: what it was built with, and whether to its end."""
+"""The stamp of an embedded benchmark: the parameters of its build, and whether it finished."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 STAMPS = {"SynthFF": "synthff.json", "SynthAV": "synthav.json"}
 
 
-def read_stamp(root, dataset="SynthFF"):
-    """Return what the stamp of a benchmark says, {} when it is absent or damaged."""
+def read_stamp(root: str | Path, dataset: str = "SynthFF") -> dict[str, Any]:
+    """Return the content of a benchmark's stamp, {} when it is absent or damaged."""
     try:
         return dict(json.loads((Path(root) / STAMPS[dataset]).read_text()))
     except (OSError, ValueError, TypeError):

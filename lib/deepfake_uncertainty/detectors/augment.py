@@ -1,17 +1,20 @@
-"""Random changes of training images that leave their label: mirrored, moved, brighter or flatter."""
+"""Random changes of training images that keep their label: flip, shift, brightness, contrast."""
 
 import torch
 from torch.nn import functional
 
+from deepfake_uncertainty.detectors.base import Recipe
 
-def augmented(x, recipe, generator):
-    """Return images x (N, C, H, W) in [0, 1] changed at random as the Recipe says (flip, shift, colour), in [0, 1].
 
-    All channels of an image change alike, so that the frames of a clip stay together; without any of the three, x itself.
+def augment(x: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Return images x (N, C, H, W) in [0, 1] changed at random by the recipe, again in [0, 1].
+
+    The recipe's `flip`, `shift` and `colour` say how; without any of them x itself is returned. All
+    channels of an image change in the same manner, and with them all frames of a clip.
     """
     if recipe.flip:
-        turn = torch.rand(len(x), generator=generator) < 0.5
-        x = torch.where(turn[:, None, None, None], x.flip(-1), x)
+        mirrored = torch.rand(len(x), generator=generator) < 0.5
+        x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
     if recipe.shift:
         x = _shifted(x, recipe.shift, generator)
     if recipe.colour:
@@ -19,15 +22,19 @@ def augmented(x, recipe, generator):
     return x
 
 
-def _shifted(x, reach, generator):
-    """Return each image moved by whole pixels, up to `reach` each way; what comes in at an edge is its reflection."""
+def _shifted(x: torch.Tensor, reach: int, generator: torch.Generator) -> torch.Tensor:
+    """Return each image moved by up to `reach` px along both axes, reflected at the edges."""
     height, width = x.shape[2:]
     wide = functional.pad(x, (reach,) * 4, mode="reflect")
-    places = torch.randint(0, 2 * reach + 1, (len(x), 2), generator=generator).tolist()
-    return torch.stack([image[:, i : i + height, j : j + width] for image, (i, j) in zip(wide, places, strict=True)])
+    corners = torch.randint(0, 2 * reach + 1, (len(x), 2), generator=generator).tolist()
+    moved = [
+        image[:, top : top + height, left : left + width]
+        for image, (top, left) in zip(wide, corners, strict=True)
+    ]
+    return torch.stack(moved)
 
 
-def _recoloured(x, strength, generator):
+def _recoloured(x: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
     gain, contrast = 1 + strength * (2 * torch.rand(2, len(x), 1, 1, 1, generator=generator) - 1)
     x = x * gain
     mean = x.mean((1, 2, 3), keepdim=True)

@@ -1,1 +1,1 @@
-"""Signals of the living body, measured from face tracks."""
+"""Signals of the living body (pulse and motion), measured from face tracks."""

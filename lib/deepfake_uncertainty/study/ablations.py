@@ -1,96 +1,168 @@
-"""What depends on our choices: one choice is varied at a time, all others stay those of the study."""
+"""Ablations: one choice varies at a time, all other choices stay those of the study."""
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 from deepfake_uncertainty.datasets import leakage
 from deepfake_uncertainty.detectors import registry
+from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.study import comparison, evaluate, predict, significance
+from deepfake_uncertainty.evaluation import metric_tables, significance
+from deepfake_uncertainty.training import predict
+from deepfake_uncertainty.training.config import Run, Settings
+from deepfake_uncertainty.training.predict import Samples
 
-CHOICES = {"dropout": "mc_dropout", "placement": "mc_dropout", "prior_std": "bnn", "delta": "bnn"}  # and what they shape
+# The method that each setting belongs to.
+CHOICES = {"dropout": "mc_dropout", "placement": "mc_dropout", "prior_std": "bnn", "delta": "bnn"}
+Sampled = Mapping[tuple[str, str], Samples]  # {(choice, value): Samples}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One value of one choice: what is varied, its value as text, detector, method, `predict.Settings`, T, share of people.
+    """One value of one choice, with all that is needed to train and sample it.
 
-    `people` in (0, 1] is the share of the training identities that are kept; `compression` is that of the videos it is tested
-    on; `usual` marks the value of the study.
+    choice: what varies; value: its value as text.
+    detector, method: registry names; settings: of the training; T: samples per input.
+    people: the share of the training identities that are kept, in (0, 1].
+    compression: of the tested videos ('c0', 'c23' or 'c40').
+    usual: True for the value that the study uses.
     """
 
     choice: str
     value: str
     detector: str
     method: str
-    settings: predict.Settings = field(default_factory=predict.Settings)
+    settings: Settings = field(default_factory=Settings)
     T: int = 20
     people: float = 1.0
     compression: str = "c23"
     usual: bool = False
 
 
-def vary(choice, values, detector, method, T, usual=None, **fixed):
-    """Return a Variant for each of `values` of a field of `predict.Settings`; `usual` (default: the field's own) is marked."""
-    names = [f.name for f in dataclasses.fields(predict.Settings)]
+def setting_variants(
+    choice: str,
+    values: Sequence[Any],
+    detector: str,
+    method: str,
+    T: int,
+    usual: Any = None,
+    **fixed: Any,
+) -> list[Variant]:
+    """Return a Variant for each of `values` of the field `choice` of `Settings`.
+
+    `usual` is the value of the study, by default that of the field; `fixed` are other settings.
+    Raises InputError for a name that is no setting.
+    """
+    names = [f.name for f in dataclasses.fields(Settings)]
     if choice not in names:
         raise InputError(f"'{choice}' is no setting: use {', '.join(names)}")
-    usual = getattr(predict.Settings(), choice) if usual is None else usual
-    return [Variant(choice, str(value), detector, method, predict.Settings(**fixed, **{choice: value}), T, usual=value == usual)
-            for value in values]  # fmt: skip
+    usual = getattr(Settings(), choice) if usual is None else usual
+
+    def variant(value):
+        settings = Settings(**fixed, **{choice: value})
+        return Variant(choice, str(value), detector, method, settings, T, usual=value == usual)
+
+    return [variant(value) for value in values]
 
 
-def people(shares, detector, method, T):
-    """Return a Variant for each share of the training people; all of them is usual."""
-    return [Variant("people", str(share), detector, method, T=T, people=share, usual=share == 1) for share in shares]
+def identity_share_variants(
+    shares: Sequence[float], detector: str, method: str, T: int
+) -> list[Variant]:
+    """Return a Variant for each share of the training identities; the study uses all of them."""
+    return [
+        Variant("people", str(share), detector, method, T=T, people=share, usual=share == 1)
+        for share in shares
+    ]
 
 
-def compressions(names, detector, method, T):
-    """Return a Variant for each compression of the tested videos; what it is trained on is c23, which is usual."""
-    return [Variant("compression", name, detector, method, T=T, compression=name, usual=name == "c23") for name in names]
+def compression_variants(names: Sequence[str], detector: str, method: str, T: int) -> list[Variant]:
+    """Return a Variant for each compression of the tested videos.
+
+    All are trained on c23, which is also what the study tests on.
+    """
+    return [
+        Variant("compression", name, detector, method, T=T, compression=name, usual=name == "c23")
+        for name in names
+    ]
 
 
-def inputs(choice, values, detector, method, T, usual):
-    """Return a Variant for each value of a keyword of a detector's input function, such as a window or a magnification."""
-    spec, found = registry.get(detector), []
+def input_variants(
+    choice: str, values: Sequence[Any], detector: str, method: str, T: int, usual: Any
+) -> list[Variant]:
+    """Return a Variant for each value of a keyword of a detector's input function.
+
+    Such keywords are a window or a magnification; `usual` is the value of the study.
+    """
+    spec, variants = registry.get(detector), []
     for value in values:
-        other = {"inputs": functools.partial(spec.inputs, **{choice: value})} | ({"window": value} if choice == "window" else {})
-        found.append(_of_its_own(spec, choice, value, other, method, T, usual))
-    return found
+        fields: dict[str, Any] = {"inputs": functools.partial(spec.inputs, **{choice: value})}
+        if choice == "window":
+            fields["window"] = value
+        variants.append(_changed_detector(spec, choice, value, fields, method, T, usual))
+    return variants
 
 
-def networks(choice, values, detector, method, T, usual):
-    """Return a Variant for each value of a keyword of the function that builds a detector's network, such as `pretrained`."""
-    spec = registry.get(detector)
-    return [_of_its_own(spec, choice, value, {"build": functools.partial(spec.build, **{choice: value})}, method, T, usual)
-            for value in values]  # fmt: skip
+def network_variants(
+    choice: str, values: Sequence[Any], detector: str, method: str, T: int, usual: Any
+) -> list[Variant]:
+    """Return a Variant for each value of a keyword of the function that builds a network.
+
+    Such a keyword is `pretrained`; `usual` is the value of the study.
+    """
+    spec, variants = registry.get(detector), []
+    for value in values:
+        fields = {"build": functools.partial(spec.build, **{choice: value})}
+        variants.append(_changed_detector(spec, choice, value, fields, method, T, usual))
+    return variants
 
 
-def _of_its_own(spec, choice, value, other, method, T, usual):
-    """Return the Variant of a detector that differs in `other`: it joins the registry of this process under its own name."""
+def _changed_detector(
+    spec: DetectorSpec,
+    choice: str,
+    value: Any,
+    fields: dict[str, Any],
+    method: str,
+    T: int,
+    usual: Any,
+) -> Variant:
+    """Register a copy of a detector with other `fields`, under a new name; return its Variant."""
     name = spec.name if value == usual else f"{spec.name}, {choice} {value}"
-    registry.DETECTORS.setdefault(name, dataclasses.replace(spec, name=name, **other))
+    registry.DETECTORS.register(dataclasses.replace(spec, name=name, **fields))
     return Variant(choice, str(value), name, method, T=T, usual=value == usual)
 
 
-def variants(detector, T, shares, input_choices, **choices):
-    """Return all Variants of a study of one detector: `choices` {setting: values}, shares of the training people, and
-    `input_choices` {keyword of its input: (values, the usual one)}."""
-    found = [one for choice, values in choices.items() for one in vary(choice, values, detector, CHOICES[choice], T)]
-    found += people(shares, detector, "bnn", T)
+def all_variants(
+    detector: str,
+    T: int,
+    shares: Sequence[float],
+    input_choices: Mapping[str, tuple[Sequence[Any], Any]],
+    **choices: Sequence[Any],
+) -> list[Variant]:
+    """Return all Variants of a study of one detector.
+
+    `choices` are {setting: values}, for the settings of CHOICES; `shares` are those of the training
+    identities; `input_choices` are {keyword of the detector's input: (values, the usual one)}.
+    """
+    variants = []
+    for choice, values in choices.items():
+        variants += setting_variants(choice, values, detector, CHOICES[choice], T)
+    variants += identity_share_variants(shares, detector, "bnn", T)
     for choice, (values, usual) in input_choices.items():
-        found += inputs(choice, values, detector, "bnn", T, usual)
-    return found
+        variants += input_variants(choice, values, detector, "bnn", T, usual)
+    return variants
 
 
-def fewer_people(index, share):
-    """Return `index` with the first `share` of its training identities (in the order of their names), all other splits whole.
+def with_identity_share(index: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Return `index` with the first `share` of its training identities.
 
-    Fakes go with their target, and with their source: who is left out is not seen at all. Raises InputError for a share
-    outside (0, 1], or one that leaves no two people.
+    The order is that of their names. All other splits stay whole. A fake stays only if both its
+    target and its source are kept, so that an identity that is left out is not seen at all. Raises
+    InputError for a share outside (0, 1], or one that leaves fewer than two identities.
     """
     if not 0 < share <= 1:
         raise InputError(f"a share of {share} of the training people: give one in (0, 1]")
@@ -98,59 +170,89 @@ def fewer_people(index, share):
     people = sorted(index.loc[training, "identity"].unique())
     kept = set(people[: round(share * len(people))])
     if len(kept) < 2:
-        raise InputError(f"a share of {share} of {len(people)} training people leaves {len(kept)}: give a larger one")
+        message = f"a share of {share} of {len(people)} training people leaves {len(kept)}"
+        raise InputError(f"{message}: give a larger one")
     seen = index["identity"].isin(kept) & (index["source"].isin(kept) | index["source"].eq(""))
     return index[~training | seen].reset_index(drop=True)
 
 
-def sample(index, variants, seed, compressed=None):
-    """Return {(choice, value): Samples} of the test rows; networks and samples come from the cache if they are there.
+def sample_variants(
+    index: pd.DataFrame,
+    variants: Sequence[Variant],
+    run: Run,
+    compressed: Mapping[str, pd.DataFrame] | None = None,
+) -> dict[tuple[str, str], Samples]:
+    """Return {(choice, value): Samples} of the test rows of every Variant.
 
-    `compressed` {compression: index} has the same videos in every compression but c23 that a Variant asks for.
+    Networks and samples come from the cache if they are there. `compressed` is
+    {compression: index}, the same videos in every compression but c23 that a Variant tests on.
     """
-    found = {}
+    sampled = {}
     for one in variants:
-        rows = index if one.people == 1 else fewer_people(index, one.people)
-        on = None if one.compression == "c23" else _test(compressed[one.compression])
-        samples = predict.samples_for(one.detector, one.method, rows, seed, one.T, on, settings=one.settings)
-        found[one.choice, one.value] = comparison.of_split(samples, "test")
-    return found
+        rows = index if one.people == 1 else with_identity_share(index, one.people)
+        on = None if one.compression == "c23" else _test((compressed or {})[one.compression])
+        samples = predict.samples_for(
+            one.detector, one.method, rows, run.with_samples(one.T), on, one.settings
+        )
+        sampled[one.choice, one.value] = samples.of_split("test")
+    return sampled
 
 
-def _test(index):
+def _test(index: pd.DataFrame) -> pd.DataFrame:
     return index[index["split"].eq("test")]
 
 
-def fewer_samples(samples, counts):
-    """Return {('T', count): Samples} of the first `count` draws, for every count; draws do not depend on how many follow."""
+def first_samples(samples: Samples, counts: Sequence[int]) -> dict[tuple[str, str], Samples]:
+    """Return {('T', count): Samples} of the first `count` draws, for every count.
+
+    A draw does not depend on how many follow it. Raises InputError for more draws than there are.
+    """
     available = len(samples.probabilities)
     if max(counts) > available:
         raise InputError(f"{max(counts)} of {available} samples asked for: sample more")
-    return {("T", str(count)): predict.Samples(samples.probabilities[:count], samples.index) for count in counts}
+    return {
+        ("T", str(count)): Samples(samples.probabilities[:count], samples.index) for count in counts
+    }
 
 
-def tables(sampled, seed, n_boot):
-    """Return `evaluate.table` of every entry of {(choice, value): Samples}: levels choice, value, metric; value, low, high."""
-    parts = {name: evaluate.table(*samples, seed, n_boot) for name, samples in sampled.items()}
+def variant_tables(sampled: Sampled, seed: int, n_boot: int) -> pd.DataFrame:
+    """Return `metric_tables.metric_table` of every entry of {(choice, value): Samples}.
+
+    The index levels are choice, setting and metric; the columns are value, low and high.
+    """
+    parts = {
+        name: metric_tables.metric_table(*samples, seed, n_boot)
+        for name, samples in sampled.items()
+    }
     return pd.concat(parts, names=["choice", "setting", "metric"])
 
 
-def starred(found, choice):
-    """Return {value: text} of a choice, the usual value marked by an asterisk."""
-    return {one.value: f"{one.value}{' *' if one.usual else ''}" for one in found if one.choice == choice}
+def setting_labels(variants: Sequence[Variant], choice: str) -> dict[str, str]:
+    """Return {value: text} of a choice, with an asterisk after the value of the study."""
+    return {
+        one.value: f"{one.value}{' *' if one.usual else ''}"
+        for one in variants
+        if one.choice == choice
+    }
 
 
-def against_usual(sampled, found, metric, seed, n_boot):
-    """Return how each setting differs from the usual one of its choice in `metric`, on the same resamples of the same videos.
+def difference_to_default(
+    sampled: Sampled, variants: Sequence[Variant], metric: str, seed: int, n_boot: int
+) -> pd.DataFrame:
+    """Return how each setting differs from the usual one of its choice in `metric`.
 
-    A frame by (choice, setting): value, low, high, p (two-sided, bootstrap), p_holm, corrected over all rows (Holm 1979), and n,
-    the videos compared: those that both settings can read.
+    Both are on the same resamples of the same videos. The index levels are choice and setting. The
+    columns are value, low, high, p (two-sided, bootstrap), n (the videos that both settings can
+    read) and p_holm, which is p corrected over all rows (Holm 1979).
     """
-    usual, rows = {one.choice: one.value for one in found if one.usual}, {}
-    for one in found:
+    usual, rows = {one.choice: one.value for one in variants if one.usual}, {}
+    for one in variants:
         if not one.usual and one.choice in usual:
-            pair = significance.in_common(sampled[one.choice, one.value], sampled[one.choice, usual[one.choice]])
-            told = significance.difference(*pair, seed, n_boot).loc[metric]
-            rows[one.choice, one.value] = told.to_dict() | {"n": len(pair[0].index[list(leakage.KEY)].drop_duplicates())}
-    table = pd.DataFrame(rows).T.rename_axis(["choice", "setting"])
-    return table.assign(p_holm=significance.holm(table["p"]))
+            changed, default = significance.common_videos(
+                sampled[one.choice, one.value], sampled[one.choice, usual[one.choice]]
+            )
+            table = significance.paired_difference(changed, default, seed, n_boot)
+            videos = changed.index[list(leakage.KEY)].drop_duplicates()
+            rows[one.choice, one.value] = table.loc[metric].to_dict() | {"n": len(videos)}
+    differences = pd.DataFrame(rows).T.rename_axis(["choice", "setting"])
+    return differences.assign(p_holm=significance.holm(differences["p"]))

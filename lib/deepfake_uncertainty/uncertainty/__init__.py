@@ -1,1 +1,1 @@
-"""Stochastic networks, their probability samples, and the measures taken from them."""
+"""Stochastic networks, the probabilities sampled from them, and measures of uncertainty."""

@@ -1,4 +1,7 @@
-"""Temperature scaling (Guo et al. 2017): one number, fitted on other people, that corrects how sure a network is."""
+"""Temperature scaling (Guo et al. 2017): one number that corrects the confidence of a network.
+
+The number is fitted on videos of people that the network was not trained on.
+"""
 
 import numpy as np
 import torch
@@ -9,37 +12,46 @@ from torch.nn import functional
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.uncertainty import sampling
 
-BOUNDS = 1e-2, 1e2  # where it is looked for: a network that is always right on its calibration data has no best one
+# Search bounds: a network that is always right on its calibration data has no best temperature.
+BOUNDS = 1e-2, 1e2
 
 
 class TemperatureScaled(nn.Module):
-    """A trained network whose logits are divided by `temperature`, above 0; 1 leaves them as they are."""
+    """A trained network whose logits are divided by `temperature` > 0; 1 leaves them unchanged."""
 
-    def __init__(self, network):
+    temperature: torch.Tensor
+
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scaled logits (N, classes) of inputs x (N, C, H, W)."""
         return self.network(x) / self.temperature
 
 
-def fit(scaled, x, y):
-    """Set the temperature of a TemperatureScaled to that of least NLL on x float32 (N, C, H, W), y int (N,); return the NLL
-    before and after in nats.
+def fit(
+    scaled: TemperatureScaled, x: np.ndarray | torch.Tensor, y: np.ndarray | torch.Tensor
+) -> tuple[float, float]:
+    """Set the temperature that minimizes the NLL on x float32 (N, C, H, W) and y int (N,).
 
-    Raises InputError without data.
+    Returns the NLL before and after, in nats. Raises InputError without data.
     """
     if not len(x) or len(x) != len(y):
-        raise InputError(f"{len(x)} inputs and {len(y)} labels: a temperature needs the videos of a calibration split")
+        raise InputError(
+            f"{len(x)} inputs and {len(y)} labels: a temperature needs the videos of a"
+            " calibration split"
+        )
     with sampling.evaluation(scaled.network):
         device = sampling.device_of(scaled.network)
-        logits = sampling.over(torch.as_tensor(x).split(64), scaled.network, device).double().cpu()
+        batches = torch.as_tensor(x).split(64)
+        logits = sampling.map_batches(batches, scaled.network, device).double().cpu()
     labels = torch.as_tensor(np.asarray(y), dtype=torch.long)
 
-    def nll(log_temperature):
+    def nll(log_temperature: float) -> float:
         return functional.cross_entropy(logits / np.exp(log_temperature), labels).item()
 
-    found = minimize_scalar(nll, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
-    scaled.temperature.fill_(float(np.exp(found.x)))
-    return nll(0.0), found.fun
+    best = minimize_scalar(nll, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-6})
+    scaled.temperature.fill_(float(np.exp(best.x)))
+    return nll(0.0), best.fun

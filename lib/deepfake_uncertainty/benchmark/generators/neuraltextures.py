@@ -1,10 +1,13 @@
-"""NeuralTextures: the target's texture sampled at the source's expression, and a small network that renders the mouth.
+"""NeuralTextures: the target's texture at the source's expression, rendered by a small network.
 
-A working miniature of Thies 2019: the texture of the target holds, for each place of its face, the mean and the spread over
-its frames, from which the first layers read learned features (the original optimises these for each video); it is sampled
-at the target's own geometry moved to the source's expression, and a U-Net renders the lower face from it. The loss is a
-reconstruction and an adversary that judges patches.
+A working miniature of Thies 2019. The texture of the target holds, for each place of its face, the
+mean and the spread over its frames. The first layers read learned features from it (the original
+optimises these for each video). The texture is sampled at the target's own geometry with the
+source's expression, and a U-Net renders the lower face from it. The loss has a reconstruction term
+and an adversarial term from a patch discriminator.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,101 +19,155 @@ from deepfake_uncertainty.benchmark.generators import aligned, base, face2face, 
 
 NAME = "NeuralTextures"
 STEPS = 1000
-ADVERSE = 0.01
+ADVERSARIAL_WEIGHT = 0.01  # in the loss
+SUBSETS = 8  # a clip's frames are split into this many textures
+Texture = tuple[np.ndarray, np.ndarray]  # mean and spread, uint8 (64, 64, 3) each
 
 
 class Network(nn.Module):
-    """Faces (N, 3, 64, 64) from sampled textures (N, 6, 64, 64) and their setting (N, 7, 64, 64)."""
+    """Map sampled textures (N, 6, 64, 64) and settings (N, 7, 64, 64) to faces (N, 3, 64, 64)."""
 
-    def __init__(self):
+    chart: torch.Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("chart", torch.zeros(aligned.POINTS, 2))
-        self.features = nn.Sequential(learned.block(6, 16), nn.Conv2d(16, 12, 1))
+        self.features = nn.Sequential(learned.conv_block(6, 16), nn.Conv2d(16, 12, 1))
         self.unet = learned.UNet(6 + 12 + 7, 3)
 
-    def forward(self, sampled, setting):
+    def forward(self, sampled: torch.Tensor, setting: torch.Tensor) -> torch.Tensor:
         return sampled[:, :3] + self.unet(torch.cat([sampled, self.features(sampled), setting], 1))
 
 
-class Judge(nn.Module):
-    """Logits (N, 1, 8, 8) of patches of faces (N, 3, 64, 64) and their landmarks (N, 3, 64, 64) being real."""
+class Discriminator(nn.Module):
+    """Map faces and their landmark maps (N, 3, 64, 64) to logits (N, 1, 8, 8) of real patches."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        blocks = [learned.block(i, o, 2) for i, o in ((6, 24), (24, 48), (48, 64))]
+        blocks = [learned.conv_block(i, o, 2) for i, o in ((6, 24), (24, 48), (48, 64))]
         self.layers = nn.Sequential(*blocks, nn.Conv2d(64, 1, 3, 1, 1))
 
-    def forward(self, faces, guides):
-        return self.layers(torch.cat([faces, guides], 1))
+    def forward(self, faces: torch.Tensor, landmarks: torch.Tensor) -> torch.Tensor:
+        return self.layers(torch.cat([faces, landmarks], 1))
 
 
-def texture_of(charted):
-    """Return the mean and the spread, uint8 (64, 64, 3) each, over frames (N, 64, 64, 3) on the chart.
+def texture_of(charted: np.ndarray) -> Texture:
+    """Return the mean and the spread over frames (N, 64, 64, 3) on the chart.
 
-    Both go on beyond the face, so that nothing black is read at its border.
+    Both are continued beyond the face, so that nothing black is read at its border.
     """
     near = distance_transform_edt(~charted.any((0, 3)), return_distances=False, return_indices=True)
     stack = charted.astype(np.float32)[:, near[0], near[1]]
-    return np.uint8(stack.mean(0)), np.uint8(np.minimum(4 * stack.std(0), 255))
+    spread = np.minimum(4 * stack.std(0), 255)
+    return stack.mean(0).astype(np.uint8), spread.astype(np.uint8)
 
 
-def sampled_at(parts, chart, points, ground):
-    """Return the texture as it lies at landmarks (468, 2), on `ground` uint8 (64, 64, 3): uint8 (64, 64, 6)."""
+def sampled_at(
+    parts: Texture, chart: np.ndarray, points: np.ndarray, ground: np.ndarray
+) -> np.ndarray:
+    """Return the texture at landmarks (468, 2), over `ground` uint8 (64, 64, 3).
+
+    The result is uint8 (64, 64, 6).
+    """
     (mean, covered), (spread, _) = (texture.sample(part, chart, points) for part in parts)
     return np.concatenate([np.where(covered[..., None], mean, ground), spread], -1)
 
 
-def setting(faces, guides, lower):
-    """Return (N, 7, 64, 64): the frame without its lower face, where that is, and the landmarks to be rendered."""
-    return torch.cat([faces * (1 - lower), lower, guides], 1)
+def setting(faces: torch.Tensor, landmarks: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """Return (N, 7, 64, 64): the frame without its lower face, where that is, and the landmarks."""
+    return torch.cat([faces * (1 - lower), lower, landmarks], 1)
 
 
-def teach(seed=0, steps=STEPS):
-    """Train the network against its judge on the people of the learning world and return (network, card)."""
-    clips = learned.people()
+def _adversarial_loss(
+    network: nn.Module, truth: torch.Tensor, fake: torch.Tensor, landmarks: torch.Tensor
+) -> torch.Tensor:
+    """Return the hinge loss of the discriminator `network`."""
+    real = functional.relu(1 - network(truth, landmarks)).mean()
+    return real + functional.relu(1 + network(fake, landmarks)).mean()
+
+
+def train(seed: int = 0, steps: int = STEPS) -> tuple[Network, dict[str, Any]]:
+    """Train the network against its discriminator on `learned.training_clips`.
+
+    Return the network and its card.
+    """
+    clips = learned.training_clips()
     torch.manual_seed(seed)
-    network, judge = Network(), Judge()
+    network, discriminator = Network(), Discriminator()
     network.chart.copy_(torch.from_numpy(texture.chart_of(clips)))
     chart = network.chart.numpy()
-    textures = [[texture_of(texture.unwrap(clip, range(k, len(clip.faces), 8), chart)) for k in range(8)] for clip in clips]
+    textures = [_textures(clip, chart) for clip in clips]
     stacks = [clip.faces for clip in clips]
-    lowers = [np.stack([aligned.lower(points) for points in clip.points])[..., None] for clip in clips]
-    rival = torch.optim.Adam(judge.parameters(), 5e-4, betas=(0.5, 0.99))
+    lowers = [np.stack([aligned.lower_face(p) for p in clip.points])[..., None] for clip in clips]
+    optimiser = torch.optim.Adam(discriminator.parameters(), 5e-4, betas=(0.5, 0.99))
 
-    def step(rng):
-        who, t = learned.draw(rng, clips)
+    def step(rng: np.random.Generator) -> torch.Tensor:
+        people, frames = learned.draw_batch(rng, clips)
         sampled = []
-        for k, frame in zip(who, t, strict=True):
-            parts = textures[k][(frame + 1 + int(rng.integers(7))) % 8]  # of other frames than the one that is rendered
-            sampled.append(sampled_at(parts, chart, clips[k].points[frame], clips[k].faces[frame]))
-        truth, guides = learned.look_up(stacks, who, t), learned.look_up(learned.guides(), who, t)
-        lower = learned.look_up(lowers, who, t) * 255
-        made = network(learned.tensor(np.stack(sampled)), setting(truth, guides, lower))
+        for k, t in zip(people, frames, strict=True):
+            # The texture is of other frames than the one that is rendered.
+            parts = textures[k][(t + 1 + int(rng.integers(SUBSETS - 1))) % SUBSETS]
+            sampled.append(sampled_at(parts, chart, clips[k].points[t], clips[k].faces[t]))
+        truth = learned.gather(stacks, people, frames)
+        landmarks = learned.gather(learned.training_landmarks(), people, frames)
+        lower = learned.gather(lowers, people, frames) * 255
+        made = network(learned.to_tensor(np.stack(sampled)), setting(truth, landmarks, lower))
         full = truth * (1 - lower) + made * lower
-        loss = functional.relu(1 - judge(truth, guides)).mean() + functional.relu(1 + judge(full.detach(), guides)).mean()
-        rival.zero_grad()
+        loss = _adversarial_loss(discriminator, truth, full.detach(), landmarks)
+        optimiser.zero_grad()
         loss.backward()
-        rival.step()
-        return learned.reconstruction(made, truth, learned.attention(guides) * lower) - ADVERSE * judge(full, guides).mean()
+        optimiser.step()
+        weights = learned.face_weights(landmarks) * lower
+        error = learned.reconstruction(made, truth, weights)
+        return error - ADVERSARIAL_WEIGHT * discriminator(full, landmarks).mean()
 
     return network, learned.train(network, step, clips, steps, seed)
 
 
-@torch.no_grad()
-def generate(source, target, rng):
-    """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target` with its mouth performing as that of `source`.
+def _textures(clip: aligned.Aligned, chart: np.ndarray) -> list[Texture]:
+    """Return the textures of `SUBSETS` disjoint sets of frames."""
+    subsets = [range(k, len(clip.faces), SUBSETS) for k in range(SUBSETS)]
+    return [texture_of(texture.unwrap(clip, subset, chart)) for subset in subsets]
 
-    `rng` draws the width of the feather. Raises InputError outside the benchmark.
+
+@torch.no_grad()
+def generate(
+    source: base.Footage, target: base.Footage, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames uint8 (F, H, W, 3) and mask bool (F, H, W) of `target`.
+
+    Its mouth moves as that of `source`. `rng` draws the width of the feather. Raises InputError
+    for clips that do not come from the benchmark.
     """
-    base.admit(source, target)
-    network, own = learned.shipped(NAME, Network), aligned.align(target)
+    base.require_benchmark_clip(source, target)
+    network, clip = learned.load_weights(NAME, Network), aligned.align(target)
     moved = face2face.transfer(source, target)
-    goal = np.stack([base.apply(m, points) for m, points in zip(own.maps, moved, strict=True)]).astype(np.float32)
+    mapped = [base.apply(matrix, points) for matrix, points in zip(clip.maps, moved, strict=True)]
+    goal = np.stack(mapped).astype(np.float32)
     chart, usable = network.chart.numpy(), np.flatnonzero(target.found)
-    parts = texture_of(texture.unwrap(own, usable[:: max(len(usable) // 16, 1)], chart))
-    sampled = learned.tensor(np.stack([sampled_at(parts, chart, *place) for place in zip(goal, own.faces, strict=True)]))
-    guides = learned.tensor(aligned.guides(goal))
-    both = [np.maximum(aligned.lower(a), aligned.lower(b)) for a, b in zip(own.points, goal, strict=True)]
+    parts = texture_of(texture.unwrap(clip, usable[:: max(len(usable) // 16, 1)], chart))
+    places = zip(goal, clip.faces, strict=True)
+    sampled = learned.to_tensor(np.stack([sampled_at(parts, chart, *place) for place in places]))
+    landmarks = learned.to_tensor(aligned.landmark_maps(goal))
+    both = [
+        np.maximum(aligned.lower_face(before), aligned.lower_face(after))
+        for before, after in zip(clip.points, goal, strict=True)
+    ]
     lower = torch.from_numpy(np.stack(both))[:, None]
-    made = learned.run(network, sampled, setting(learned.tensor(own.faces), guides, lower))
-    return aligned.paste(target, learned.image(made), own.maps, None, rng.uniform(0.04, 0.08), lower[:, 0].numpy())
+    frames = learned.to_tensor(clip.faces)
+    made = learned.run(network, sampled, setting(frames, landmarks, lower))
+    images, softness = learned.to_images(made), rng.uniform(0.04, 0.08)
+    return aligned.paste(target, images, clip.maps, None, softness, lower[:, 0].numpy())
+
+
+FAMILIES = [
+    base.Family(
+        "NeuralTextures",
+        "SynthFF",
+        3,
+        swaps_identity=False,
+        generate=generate,
+        train=train,
+        color="#40BAA0",
+    )
+]

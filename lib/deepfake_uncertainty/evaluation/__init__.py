@@ -1,0 +1,1 @@
+"""From samples to statements: metrics, bootstrap intervals, comparisons, decisions, occlusion."""

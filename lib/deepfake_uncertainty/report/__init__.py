@@ -1,0 +1,1 @@
+"""What a reader sees: figures and sidecars, executed notebooks, the ledger of claims, the site."""

@@ -1,0 +1,1 @@
+"""Notebook 00: the data, their ground truth, and shortcuts in them."""

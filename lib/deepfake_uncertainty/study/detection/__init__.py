@@ -1,0 +1,1 @@
+"""Notebook 02: detectors by task, and their costs."""

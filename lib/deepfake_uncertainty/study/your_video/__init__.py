@@ -1,0 +1,1 @@
+"""Notebook 10 and the command `analyze`: a report on one video."""

@@ -1,0 +1,69 @@
+"""Deep ensemble (Lakshminarayanan et al. 2017): one sample per network, each of another seed."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from deepfake_uncertainty.detectors.base import DetectorSpec
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.training.methods import base
+from deepfake_uncertainty.uncertainty import sampling
+
+
+def seeds(config: base.ModelConfig) -> list[int]:
+    """Return the seeds of the networks; the first is that of the config.
+
+    Ensembles of different seeds below 100 share no network. Raises InputError for fewer than two
+    members.
+    """
+    members = config.settings.members
+    if members < 2:
+        raise InputError(f"an ensemble of {members}: give two networks or more")
+    return [config.seed + 100 * k for k in range(members)]
+
+
+def blank(config: base.ModelConfig) -> nn.Module:
+    """Return the untrained networks."""
+    return nn.ModuleList(base.build_network(config, seed) for seed in seeds(config))
+
+
+def fit(config: base.ModelConfig, data: base.Data) -> tuple[nn.Module, list[str]]:
+    """Return the trained networks and their cache keys."""
+    found = [base.fit_network(config, data, seed) for seed in seeds(config)]
+    return nn.ModuleList(network for network, _ in found), [key for _, (key,) in found]
+
+
+def sample(
+    members: nn.ModuleList, batches: base.Batches, T: int, seed: int, detector: DetectorSpec
+) -> np.ndarray:
+    """Return probabilities float32 (members, N, classes), one sample per network, whatever T."""
+    batches = list(batches)
+    return np.concatenate([sampling.deterministic(network, batches) for network in members])
+
+
+def draws(members: nn.ModuleList, T: int, seed: int) -> list[Callable]:
+    """Return the networks, whatever T."""
+    return list(members)
+
+
+def networks(members: nn.ModuleList) -> list[nn.Module]:
+    """Return the networks, each of which has its own cache key."""
+    return list(members)
+
+
+METHODS = [
+    base.Method(
+        "ensemble",
+        "deep ensemble",
+        blank,
+        fit,
+        sample,
+        draws,
+        parts=networks,
+        stochastic=False,
+        order=5,
+        color="#117733",
+        linestyle="--",
+    )
+]

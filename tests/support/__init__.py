@@ -1,0 +1,1 @@
+"""Small data sets, networks and tables that several tests share."""

@@ -1,0 +1,56 @@
+"""Small untrained and trained networks with their inputs, for tests of the uncertainty methods."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from deepfake_uncertainty.detectors.base import Classifier
+
+
+class SmallNet(nn.Module):
+    """A network of two classes in the form of the detectors: features, then a dropout head."""
+
+    def __init__(self, rate=0.5):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.0), nn.Flatten()
+        )
+        self.head = nn.Sequential(nn.Dropout(rate), nn.Linear(4 * 36, 2))
+
+    def features(self, x):
+        return self.body(x)
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+def small_net():
+    """Return an untrained SmallNet in evaluation mode, always the same."""
+    torch.manual_seed(0)
+    return SmallNet().eval()
+
+
+def small_inputs():
+    """Return ten inputs of a SmallNet, always the same."""
+    return torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+# Sixty inputs and labels of `trained_classifier`: the label is the sign of a noisy mean.
+X = torch.randn(60, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+NOISE = 0.3 * torch.randn(60, generator=torch.Generator().manual_seed(2))
+Y = (X.mean((1, 2, 3)) + NOISE > 0).long()
+
+
+def trained_classifier(steps=60):
+    """Return a Classifier trained on the first 30 of the inputs X; it is partly right on others."""
+    torch.manual_seed(0)
+    features = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 5), nn.Tanh()
+    )
+    network = Classifier(features, 5, 2, 0.2)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        functional.cross_entropy(network(X[:30]), Y[:30]).backward()
+        optimiser.step()
+    return network.eval()

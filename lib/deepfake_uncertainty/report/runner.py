@@ -34,6 +34,7 @@ def run(source: str | Path, profile: str = "quick") -> Path:
     if not source.is_file():
         raise InputError(f"no notebook script {source}: give a file such as notebooks/09_claims.py")
     before, status, start = _content(output), "failed", time.monotonic()
+    notebooks.refuse_edited(source, profile)
     try:
         with files.atomic_path(result) as temporary:
             _execute(source, temporary, profile)
@@ -41,6 +42,8 @@ def run(source: str | Path, profile: str = "quick") -> Path:
             notebooks.write(notebooks.stamped(executed), temporary)
         with files.atomic_path(output) as temporary:
             shutil.copyfile(result, temporary)
+            if _content(output) != before:
+                _refuse_edited_since(source, profile, result)
         status = "done"
         for done_with in (result, runs / f"{source.stem}.failed.ipynb"):
             done_with.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ def test_a_detector_is_one_file(scratch):
     before = scratch.models()
     said = scratch.carry_out("Add a detector")
     assert re.search(rf"^resnet10t, deterministic, on SynthFF: {RESULT}", said, re.MULTILINE)
-    assert re.search(rf"^resnet10t, mc_dropout, on SynthFF: {RESULT}.*10 samples", said, re.M)
+    assert re.search(rf"^resnet10t, mc_dropout, on SynthFF: {RESULT}.*T = 10", said, re.M)
     after = scratch.models()
     assert before.items() < after.items() and len(after) == len(before) + 1
 

@@ -83,6 +83,10 @@ def test_a_run_is_active_while_its_script_runs(tmp_path, start):
     script = tmp_path / "run_all.sh"
     script.write_text("sleep 60\ntrue\n")
     process = start("", words=("bash", str(script)))
+    # Just after its start, the system may not show a process's words yet.
+    until = time.monotonic() + 10
+    while not orphans.is_run_active(str(process.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
     assert orphans.is_run_active(str(process.pid))
     assert not orphans.is_run_active(str(os.getpid()))  # a process id that another program has
     assert not orphans.is_run_active("no number") and not orphans.is_run_active("")

@@ -9,6 +9,7 @@ import inspect
 import itertools
 import os
 import pkgutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -88,9 +89,19 @@ def _roots_below(root: Path, known: Sequence[ModuleType]) -> list[Path]:
 
 
 def _roots_above(root: Path, known: Sequence[ModuleType]) -> list[Path]:
-    """Return parents of `root`, at most LEVELS up, that fit a known layout."""
-    parents = Path(os.path.abspath(root)).parents[:LEVELS]
-    return [parent for parent in parents if _fits(parent, known)]
+    """Return parents of `root`, at most LEVELS up, that fit a known layout by the folder of `root`.
+
+    The other folders of a parent are no reason: anything may lie beside a wrong root.
+    """
+    place = Path(os.path.abspath(root))
+    found = []
+    for parent in place.parents[:LEVELS]:
+        folder = place.relative_to(parent).parts[0]
+        with tempfile.TemporaryDirectory() as alone:
+            (Path(alone) / folder).symlink_to(parent / folder)
+            if _fits(Path(alone), known):
+                found.append(parent)
+    return found
 
 
 def _subfolders(folders: Iterable[Path]) -> Iterator[Path]:

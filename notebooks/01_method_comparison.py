@@ -165,14 +165,15 @@ results.save(figure, "01_method_comparison", numbers, PROFILE, SEED, answer=answ
 # %%
 shape, size = (len(sizes.compared), 3), (9, 2.4 * len(sizes.compared))
 figure, axes = plt.subplots(*shape, figsize=size, squeeze=False)
+shown = "bnn" if "bnn" in sizes.methods else sizes.methods[-1]
 spread = {}
 for row, detector in zip(axes, sizes.compared, strict=True):
-    frames = method_comparison.window_scores(sampled[detector, "bnn"])
+    frames = method_comparison.window_scores(sampled[detector, shown])
     right, wrong = frames[frames["right"]], frames[~frames["right"]]
     for ax, score in zip(row, scores[1:], strict=True):
         groups = {"right": right[score], "wrong": wrong[score]}
         plotting.densities(ax, groups, f"{plotting.label(score)} (nats)")
-        ax.set_title(f"{plotting.label(detector)}, BNN")
+        ax.set_title(f"{plotting.label(detector)}, {plotting.label(shown)}")
         spread[f"{detector}/{score}"] = method_comparison.group_sizes(groups)
 results.save(figure, "01_densities", spread, PROFILE, SEED)
 
@@ -185,11 +186,11 @@ results.save(figure, "01_densities", spread, PROFILE, SEED)
 figure, axes = plt.subplots(*shape, figsize=size, squeeze=False)
 by_family = {}
 for row, detector in zip(axes, sizes.compared, strict=True):
-    frames = method_comparison.window_scores(sampled[detector, "bnn"])
+    frames = method_comparison.window_scores(sampled[detector, shown])
     for ax, score in zip(row, scores[1:], strict=True):
         groups = {name: part[score] for name, part in frames.groupby("generator", sort=False)}
         plotting.densities(ax, groups, f"{plotting.label(score)} (nats)")
-        ax.set_title(f"{plotting.label(detector)}, BNN")
+        ax.set_title(f"{plotting.label(detector)}, {plotting.label(shown)}")
         ax.get_legend().remove()
         by_family[f"{detector}/{score}"] = method_comparison.group_sizes(groups)
     row[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))

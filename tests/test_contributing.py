@@ -174,6 +174,8 @@ def test_a_data_set_is_one_file(scratch):
     assert re.search(r"skipped .*unnamed\.mp4: the name is not of the form", said)
     counts = re.search(r"^TwoFolders real +(\d+) +(\d+) +(\d+)\n +swap +\1 +\2 +\3$", said, re.M)
     assert counts and sum(map(int, counts.groups())) == 20
+    passed = re.search(r"^(\d+) passed", said, re.MULTILINE)
+    assert passed and int(passed[1]) >= 5 and not re.search(r"\d (failed|error)", said)
 
 
 @pytest.mark.slow
@@ -199,6 +201,8 @@ def test_a_notebook_is_a_script_and_its_room(scratch):
     for profile in ("full", "paper"):
         overrides = yaml.safe_load((scratch.root / f"notebooks/params/{profile}.yaml").read_text())
         assert overrides["11_example"] == {"PROFILE": profile} and len(overrides) > 5
+    claim = [block.text for block in scratch_project.blocks("Add a claim") if "yaml" in block.path]
+    assert claim == [f"12_example_claim:\n  PROFILE: {name}\n" for name in ("full", "paper")]
 
 
 def test_every_recipe_of_the_guide_is_carried_out_here():

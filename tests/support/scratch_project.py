@@ -103,7 +103,7 @@ class Scratch:
 
 def make_scratch(root: Path, cache: Path, data: Path | None = None) -> Scratch:
     """Return a new copy of the project in `root`, with the folder `cache` as its cache."""
-    for name in ("lib", "notebooks"):
+    for name in ("lib", "notebooks", "tests"):
         shutil.copytree(paths.PROJECT / name, root / name, ignore=LEFT_OUT)
     for name in ("pyproject.toml", "run_all.sh"):
         shutil.copy2(paths.PROJECT / name, root / name)

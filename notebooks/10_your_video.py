@@ -125,8 +125,9 @@ results.save(figure, "10_your_video", numbers, PROFILE, sizes.seed, answer=answe
 # The figure shows the most suspicious window of each detector. Left: its input, which is a picture,
 # or a map for detectors of signals over time, whose rows are places on the face. Middle: the
 # gradient of the entropy $H(p)$ of the trained network with respect to the input. Right: P(fake)
-# when a region of the face is covered by the mean colour. A bar far left of the dashed line names a
-# region that the verdict depends on.
+# when a region of the face is hidden as in notebook 05: blurred, or in a map of pulses replaced by
+# the mean of all places. A bar far left of the dashed line names a region that the verdict depends
+# on.
 
 # %%
 layout = {"figsize": (7, 2.4 * len(found)), "squeeze": False, "layout": "constrained"}

@@ -30,6 +30,11 @@ def start():
     def make(run, home=ROOT, words=("sleep", "60")):
         environ = os.environ | {orphans.RUN: str(run), "DEEPFAKE_UNCERTAINTY_HOME": str(home)}
         started.append(subprocess.Popen(words, env=environ))
+        # For a moment after exec the kernel shows an empty environment.
+        for _ in range(500):
+            if orphans.RUN in psutil.Process(started[-1].pid).environ():
+                break
+            time.sleep(0.01)
         return started[-1]
 
     yield make

@@ -10,7 +10,7 @@ from benchmarks.runner import Entry
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.detectors.base import DetectorSpec
-from deepfake_uncertainty.uncertainty import sampling
+from deepfake_uncertainty.uncertainty import sample
 
 
 def inputs(spec: DetectorSpec, count: int) -> torch.Tensor:
@@ -42,7 +42,7 @@ def entries(small: bool) -> Iterator[Entry]:
         x = inputs(spec, 2 if small else spec.recipe.batch)
 
         def classify(network=network, x=x):
-            return sampling.deterministic(network, [x])
+            return sample([network], [x])
 
         for work, call in (("classify", classify), ("train on", step(network, x))):
             yield Entry(f"{work} an input, {name}", call, units=len(x), threads=threads)

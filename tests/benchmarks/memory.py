@@ -13,7 +13,7 @@ SCRIPT = """
 import torch
 from pathlib import Path
 from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.uncertainty import bayes, dropout
+from deepfake_uncertainty.uncertainty import bayes, dropout, sample
 
 def status(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
@@ -28,9 +28,9 @@ Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which the impo
 before = status("VmRSS")
 if {bayesian}:
     posterior = bayes.VariationalPosterior(network, parts=bayes.last_stage(network))
-    bayes.samples(posterior, images.split(64), {T}, 0)
+    sample(posterior, images.split(64), {T}, 0)
 else:
-    dropout.mc_dropout(network, images.split(64), {T}, 0)
+    sample(network, images.split(64), {T}, 0)
 print((status("VmHWM") - before) / 2**20)
 """
 

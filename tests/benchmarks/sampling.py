@@ -15,7 +15,7 @@ from torch_uncertainty.methods import deep_ensembles, mc_dropout
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.training import methods, predict
-from deepfake_uncertainty.uncertainty import bayes, dropout
+from deepfake_uncertainty.uncertainty import bayes, dropout, sample
 
 PRIOR = dict(
     prior_mu=0.0,
@@ -56,7 +56,7 @@ def dropout_entry(name: str, network: nn.Module, images: torch.Tensor, T: int, b
 
     return Entry(
         f"MC dropout {name}, ResNet18 64 x 64, T={T}, {len(images)} images",
-        lambda: dropout.mc_dropout(network, [images], T, 0),
+        lambda: sample(network, [images], T, 0),
         "torch-uncertainty",
         peer,
         bar,
@@ -84,7 +84,7 @@ def bayesian(
         theirs = converted(network, kind, part)
         yield Entry(
             f"{name}, T={T} (peer timed on {few}, scaled)",
-            lambda: bayes.samples(posterior, batches, T, 0),
+            lambda: sample(posterior, batches, T, 0),
             f"bayesian-torch, {kind}",
             lambda theirs=theirs: repeated(theirs, batches, few),
             bar,
@@ -93,7 +93,7 @@ def bayesian(
         )
     yield Entry(
         f"{name}, T={few}, its floor",
-        lambda: bayes.samples(posterior, batches, few, 0),
+        lambda: sample(posterior, batches, few, 0),
         f"{few} deterministic passes",
         lambda: repeated(network, batches, few),
         threads=THREADS,

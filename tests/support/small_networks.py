@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.detectors.base import Classifier
+from deepfake_uncertainty.uncertainty import dropout, engine, masks
 
 
 class SmallNet(nn.Module):
@@ -54,3 +55,14 @@ def trained_classifier(steps=60):
         functional.cross_entropy(network(X[:30]), Y[:30]).backward()
         optimiser.step()
     return network.eval()
+
+
+def naive_dropout(network, x, T, seed):
+    """Return T passes of the whole network, all rows at once, with the masks of `sample`."""
+    source, found = dropout.Dropout(network, seed), []
+    with engine.evaluation(network), source.context(network, (x[:2],)):
+        source.learn(network, (x[:2],))
+        for t in range(T):
+            with masks.Masks(seed, range(t, t + 1), torch.arange(len(x)), source.places):
+                found.append(network(x).softmax(-1))
+    return torch.stack(found).numpy()

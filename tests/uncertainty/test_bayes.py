@@ -10,8 +10,8 @@ from support.small_networks import small_net
 from torch import nn
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import sampling
-from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior, samples, stochastic_names
+from deepfake_uncertainty.uncertainty import sample
+from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior, stochastic_names
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +54,20 @@ def trained(posterior, steps=5):
 @pytest.mark.slow
 def test_timm_network_same_seed_same_bytes_and_any_batch(network, x):
     posterior = VariationalPosterior(network, delta=0.05)
-    found = samples(posterior, x.split(6), 2, 3)
+    found = sample(posterior, x.split(6), 2, 3)
     assert found.dtype == np.float32 and found.shape == (2, 6, 2)
-    assert found.tobytes() == samples(posterior, x.split(6), 2, 3).tobytes()
-    np.testing.assert_allclose(found, samples(posterior, x.split(4), 2, 3), atol=1e-5)
+    assert found.tobytes() == sample(posterior, x.split(6), 2, 3).tobytes()
+    np.testing.assert_allclose(found, sample(posterior, x.split(4), 2, 3), atol=1e-5)
 
 
 def test_narrow_posterior_is_the_trained_network(network, x):
     posterior = VariationalPosterior(network, delta=1e-6, min_std=1e-9)
-    found = samples(posterior, [x], 1, 0)
-    np.testing.assert_allclose(found, sampling.deterministic(network, [x]), atol=1e-4)
+    found = sample(posterior, [x], 1, 0)
+    np.testing.assert_allclose(found, sample([network], [x]), atol=1e-4)
 
 
 def test_draws_keep_channels_last(network):
-    weights = VariationalPosterior(network).draw()
+    weights = VariationalPosterior(network).draw(0)
     images = [value for value in weights.values() if value.ndim == 4]
     assert len(images) > 40
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in images)

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from support.small_networks import small_inputs, small_net
+from support.small_networks import naive_dropout, small_inputs, small_net
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import dropout, prefix, sampling
-from deepfake_uncertainty.uncertainty.dropout import mc_dropout
+from deepfake_uncertainty.uncertainty import dropout, engine, masks, noise, sample
 
 X = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -31,27 +30,18 @@ def classifier(*extra, rate=0.4):
     return Classifier(features(*extra), 144, 3, rate)
 
 
-def naive(network, x, T, seed):
-    """Return T passes of the whole network, all rows at once, with the masks of `mc_dropout`."""
-    masks, found = dropout._Masks(seed), []
-    with sampling.evaluation(network), dropout._hooked(network, masks):
-        for t in range(T):
-            masks.start(range(t, t + 1))
-            found.append(network(x).softmax(-1))
-    return torch.stack(found).numpy()
-
-
 def test_shared_prefix_equals_whole_passes():
     network = classifier()
-    found = mc_dropout(network, X.split(4), 5, 3)
-    np.testing.assert_allclose(found, naive(network, X, 5, 3), atol=1e-6)
+    found = sample(network, X.split(4), 5, 3)
+    np.testing.assert_allclose(found, naive_dropout(network, X, 5, 3), atol=1e-6)
 
 
 def test_shared_prefix_equals_whole_passes_with_masks_drawn_by_hand():
     net, x = small_net(), small_inputs()
-    found = mc_dropout(net, x.split(4), T=3, seed=7)
+    found = sample(net, x.split(4), T=3, seed=7)
     for t in range(3):
-        keep = torch.rand((10, 144), generator=dropout._generator(7, t)) >= 0.5
+        keys = noise.row_keys(noise.key(7, t, 0), torch.arange(10))
+        keep = noise.kept(keys, 144, 0.5)
         with torch.no_grad():
             whole = net.head[1](net.features(x) * keep * 2).softmax(-1)
         np.testing.assert_allclose(found[t], whole, atol=1e-6)
@@ -59,7 +49,7 @@ def test_shared_prefix_equals_whole_passes_with_masks_drawn_by_hand():
 
 def test_samples_have_the_mean_of_torch_dropout():
     net, x = small_net(), small_inputs()
-    found = mc_dropout(net, [x], T=3000, seed=0).mean(0)
+    found = sample(net, [x], T=3000, seed=0).mean(0)
     torch.manual_seed(3)
     with torch.no_grad():
         hidden = net.features(x)
@@ -69,10 +59,11 @@ def test_samples_have_the_mean_of_torch_dropout():
 
 def test_features_are_computed_once(monkeypatch):
     network = classifier()
-    assert convolved(lambda: mc_dropout(network, [X], 20, 0)) == len(X)
-    monkeypatch.setattr(sampling, "BLOCK", 1)
-    assert convolved(lambda: mc_dropout(network, X.split(5), 20, 0)) == len(X)
-    assert convolved(lambda: naive(network, X, 20, 0)) == 20 * len(X)
+    # Three trials of two inputs each: what is random, what it gives whole, what it gives split.
+    assert convolved(lambda: sample(network, [X], 20, 0)) == len(X) + 6
+    monkeypatch.setitem(engine.BLOCK, "cpu", 1)
+    assert convolved(lambda: sample(network, X.split(5), 20, 0)) == len(X) + 6
+    assert convolved(lambda: naive_dropout(network, X, 20, 0)) > 20 * len(X)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.3), nn.Dropout2d(0.3), dropout.StageDropout(0.3)])
@@ -80,11 +71,11 @@ def test_features_are_computed_once(monkeypatch):
 def test_dropout_anywhere_depends_on_neither_batches_nor_blocks(layer, limits, monkeypatch):
     # The layer is called twice per pass: each call has masks of its own.
     network = classifier(layer, nn.Tanh(), layer)
-    whole = naive(network, X, 4, 2)
-    monkeypatch.setattr(sampling, "BLOCK", limits[0])
-    monkeypatch.setattr(sampling, "PACK", limits[1])
-    np.testing.assert_allclose(whole, mc_dropout(network, X.split(3), 4, 2), atol=1e-6)
-    np.testing.assert_allclose(whole[:2], mc_dropout(network, [X], 2, 2), atol=1e-6)
+    whole = naive_dropout(network, X, 4, 2)
+    monkeypatch.setitem(engine.BLOCK, "cpu", limits[0])
+    monkeypatch.setitem(engine.PACK, "cpu", limits[1])
+    np.testing.assert_allclose(whole, sample(network, X.split(3), 4, 2), atol=1e-6)
+    np.testing.assert_allclose(whole[:2], sample(network, [X], 2, 2), atol=1e-6)
     assert len(np.unique(whole.round(6), axis=0)) == 4
 
 
@@ -96,10 +87,9 @@ def test_a_network_that_cannot_be_traced_is_sampled_whole_and_says_so(caplog):
     torch.manual_seed(0)
     network = Branching(features(), 144, 3, 0.4)
     with caplog.at_level("INFO"):
-        found = mc_dropout(network, X.split(4), 3, 1)
+        found = sample(network, X.split(4), 3, 1)
     assert "without a shared prefix" in caplog.text
-    np.testing.assert_allclose(found, naive(network, X, 3, 1), atol=1e-6)
-    assert not prefix.split(network, X, modules=["head.0"]).shared
+    np.testing.assert_allclose(found, naive_dropout(network, X, 3, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize(("where", "count"), [("head", 1), ("last_stage", 2), ("every_stage", 3)])
@@ -112,8 +102,8 @@ def test_dropout_is_placed_behind_stages(where, count):
     assert [layer.p for layer in placed.modules() if isinstance(layer, kinds)] == [0.4] * count
     assert torch.equal(placed.eval()(X), network(X))  # it is off
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    found = mc_dropout(placed, X.split(4), 3, 1)
-    np.testing.assert_allclose(found, naive(placed, X, 3, 1), atol=1e-6)
+    found = sample(placed, X.split(4), 3, 1)
+    np.testing.assert_allclose(found, naive_dropout(placed, X, 3, 1), atol=1e-6)
 
 
 def test_a_place_that_is_none_and_a_network_without_stages_are_refused():
@@ -134,11 +124,11 @@ def test_dropout_behind_a_stage_of_tokens_drops_values_and_behind_maps_whole_cha
 def test_only_dropout_is_stochastic_and_the_network_is_left_as_it_was():
     network = classifier(nn.Dropout2d(0.3)).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    plain = sampling.deterministic(network, [X])
-    mc_dropout(network, [X], 3, 0)
+    plain = sample([network], [X])
+    sample(network, [X], 3, 0)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(module.training for module in network.modules())
-    np.testing.assert_array_equal(plain, sampling.deterministic(network, [X]))
+    np.testing.assert_array_equal(plain, sample([network], [X]))
 
 
 class Logits(nn.Module):
@@ -154,37 +144,41 @@ def test_dropped_channels_are_whole_and_kept_ones_are_scaled():
     )
     nn.init.ones_(network[0].weight)
     nn.init.zeros_(network[0].bias)
-    found = mc_dropout(network, [torch.ones(400, 1)], 10, 0)[..., 1]
+    found = sample(network, [torch.ones(400, 1)], 10, 0)[..., 1]
     # The logit is 0 when dropped and 1 / (1 - 0.5) = 2 when kept.
     kept = np.isclose(found, 1 / (1 + np.exp(-2)))
     assert (kept | np.isclose(found, 0.5)).all() and abs(kept.mean() - 0.5) < 0.04
 
 
-@pytest.mark.parametrize(
-    "layers", [[], [nn.Dropout(0.0)], [nn.Dropout(1.0)], [nn.AlphaDropout(0.2)]]
-)
+@pytest.mark.parametrize("layers", [[], [nn.Dropout(0.0)], [nn.Dropout(1.0)]])
 def test_networks_without_usable_dropout_are_refused(layers):
     with pytest.raises(InputError, match="dropout"):
-        mc_dropout(nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 2)), [X], 2, 0)
+        sample(nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 2)), [X], 2, 0)
 
 
 def test_dropout_that_takes_no_part_no_batch_and_no_sample_are_refused():
     unused = classifier(rate=0.0)
     unused.spare = nn.Dropout(0.5)
-    with pytest.raises(InputError, match="took part"):
-        mc_dropout(unused, [X], 2, 0)
+    with pytest.raises(InputError, match="takes part"):
+        sample(unused, [X], 2, 0)
     with pytest.raises(InputError, match="no batch"):
-        mc_dropout(classifier(), [], 2, 0)
+        sample(classifier(), [], 2, 0)
     with pytest.raises(InputError, match="T is 0"):
-        mc_dropout(classifier(), [X], 0, 0)
+        sample(classifier(), [X], 0, 0)
+
+
+def passes(layers, x, T, seed):
+    """Return [masked ones of each layer] per sample."""
+    found = []
+    for t in range(T):
+        with masks.Masks(seed, range(t, t + 1), torch.arange(len(x))):
+            found.append([layer.train()(x) for layer in layers])
+    return found
 
 
 def test_layers_of_one_pass_have_independent_masks():
-    layers, seen = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5), nn.Dropout(0.5)), []
-    masks, ones = dropout._Masks(7), torch.ones(4, 5000)
-    for t in range(3):
-        masks.start(range(t, t + 1))
-        seen += [masks(layer, None, ones) > 0 for layer in layers]
+    layers = nn.Dropout(0.5), nn.Dropout(0.5), nn.Dropout(0.5)
+    seen = [one > 0 for each in passes(layers, torch.ones(4, 5000), 3, 7) for one in each]
     agreement = [(a == b).float().mean().item() for k, a in enumerate(seen) for b in seen[:k]]
     # Fair coins agree half of the time: 20,000 of them within 0.5 +- 5 standard errors.
     error = np.abs(np.array(agreement) - 0.5).max()
@@ -192,11 +186,8 @@ def test_layers_of_one_pass_have_independent_masks():
 
 
 def test_dropout_behind_dropout_keeps_the_mean():
-    layers, masks, ones = (nn.Dropout(0.2), nn.Dropout(0.2)), dropout._Masks(0), torch.ones(1, 100)
-    passes = []
-    for t in range(400):
-        masks.start(range(t, t + 1))
-        passes.append(masks(layers[1], None, masks(layers[0], None, ones)).mean().item())
+    layers = nn.Sequential(nn.Dropout(0.2), nn.Dropout(0.2))
+    means = [one.mean().item() for (one,) in passes([layers], torch.ones(1, 100), 400, 0)]
     # One value has variance 1 / 0.8^2 - 1. With one mask for both layers, the mean would be
     # 1 / 0.8 = 1.25.
-    assert abs(np.mean(passes) - 1) < 5 * np.sqrt((1 / 0.8**2 - 1) / 40_000)
+    assert abs(np.mean(means) - 1) < 5 * np.sqrt((1 / 0.8**2 - 1) / 40_000)

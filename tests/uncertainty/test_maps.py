@@ -71,11 +71,10 @@ def test_draws_are_those_that_are_sampled():
     features = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh(), nn.Flatten())
     network = Classifier(features, 392, 2, 0.3).eval()
     x = torch.rand(4, 3, 16, 16)
-    posterior = laplace.LastLayer(network)
-    laplace.fit(posterior, x, torch.arange(4) % 2)
     models = {
         "temperature": TemperatureScaled(network),
-        "laplace": posterior,
+        "mc_dropout": network,
+        "laplace": laplace(network, x, torch.arange(4) % 2),
         "bnn": VariationalPosterior(network),
         "ensemble": nn.ModuleList([network, network]),
     }
@@ -150,7 +149,7 @@ NO_DRAWS = base.Method("none", "None", base.build_network, base.fit_network, bas
     [
         (lambda: NO_DRAWS.draws(Looks(), 2, 0), "no differentiable draws"),
         (lambda: draws(Looks(), 0), "T is 0"),
-        (lambda: draws(Looks(), 2, "mc_dropout"), "has none"),
+        (lambda: draws(Looks(), 2, "mc_dropout")[0](images()), "has none"),
         (lambda: maps.uncertainty([Looks()], ("doubt",)), "unknown measures doubt"),
         (lambda: maps.smooth_grad(maps.uncertainty([Looks()]), images(), 0), "at least one copy"),
         (lambda: maps.gradients(maps.uncertainty([Looks(float("nan"))]), images()), "not finite"),

@@ -1,13 +1,45 @@
 """The shared prefix is found from the network itself and is exact, on the study's architectures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import timm
 import torch
+from support.small_networks import naive_dropout
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from deepfake_uncertainty.detectors import frame_transformer, motion, registry
-from deepfake_uncertainty.uncertainty import bayes, dropout, prefix
+from deepfake_uncertainty.uncertainty import bayes, dropout, graphs, prefix, sample
+from deepfake_uncertainty.uncertainty import inputs as inputs_module
+
+LEAF = pytree.tree_structure(0)
+
+
+def split_at(network, x, names):
+    """Return the split of a network at the weights `names`."""
+    posterior = SimpleNamespace(network=network, names=names, drawer=lambda scales: known_weights)
+    weights = dict(network.named_parameters())
+
+    def known_weights(seed, t):
+        return {name: weights[name].detach() for name in names}
+
+    adapted = inputs_module.adapted(network, inputs_module.Batch((x,), LEAF))
+    return prefix.split(adapted, (x,), bayes.Weights(posterior, 0))
+
+
+def split_at_dropout(network, x):
+    """Return the split of a network at its dropout."""
+    source = dropout.Dropout(network, 0)
+    adapted = inputs_module.adapted(network, inputs_module.Batch((x,), LEAF))
+    with source.context(adapted, (x[:2],)):
+        return prefix.split(adapted, (x,), source)
+
+
+def own_names(graph):
+    """Return the names of a graph's parameters in the network that it came from."""
+    return {name.removeprefix("network.") for name, _ in graph.named_parameters()}
 
 
 def built(name):
@@ -41,14 +73,14 @@ def test_prefix_and_suffix_together_are_the_network(name):
     last = tuple(f"{part}." for part in LAST[name])
     names = [parameter for parameter, _ in network.named_parameters() if parameter.startswith(last)]
     with torch.no_grad():
-        parts = prefix.split(network, x, parameters=names)
+        parts = split_at(network, x, names)
         values = parts.prefix(x.clone())
         torch.testing.assert_close(parts.suffix(*values), network(x), rtol=1e-4, atol=1e-5)
     assert parts.shared and all(len(value) == len(x) for value in values)
     # What is stochastic is in the suffix, and little else.
-    kept = {parameter for parameter, _ in parts.suffix.named_parameters()}
+    kept = own_names(parts.suffix)
     assert set(names) <= kept and len(kept) < 0.6 * len(list(network.named_parameters()))
-    assert not set(names) & {parameter for parameter, _ in parts.prefix.named_parameters()}
+    assert not set(names) & own_names(parts.prefix)
 
 
 CHANNELS = {
@@ -76,7 +108,7 @@ def test_folded_is_the_network_and_leaves_it_as_it_was(name):
             nn.init.uniform_(module.running_var, 0.5, 2)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     folded = fx.symbolic_trace(network)
-    prefix._fold(folded, set())
+    graphs._fold_one(folded, set(), set())
     with torch.no_grad():
         torch.testing.assert_close(folded(x), network(x), rtol=1e-3, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -89,12 +121,8 @@ def test_folded_is_the_network_and_leaves_it_as_it_was(name):
 def test_dropout_samples_equal_naive_ones(name, where):
     network, channels = built(name)
     network, x = dropout.place_dropout(network, 0.3, where).eval(), inputs(channels)
-    found = dropout.mc_dropout(network, x.split(2), 3, 4)
-    masks = dropout._Masks(4)
-    with torch.no_grad(), dropout._hooked(network, masks):
-        for t in range(3):
-            masks.start(range(t, t + 1))
-            np.testing.assert_allclose(found[t], network(x).softmax(-1), atol=1e-5)
+    found = sample(network, x.split(2), 3, 4)
+    np.testing.assert_allclose(found, naive_dropout(network, x, 3, 4), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "fakecatcher"])
@@ -104,22 +132,22 @@ def test_bayesian_samples_equal_naive_ones(name, part):
     parts = ("",) if part == "all" else bayes.last_stage(network)
     posterior = bayes.VariationalPosterior(network, parts=parts).eval()
     x = inputs(channels)
-    found = bayes.samples(posterior, x.split(2), 3, 4)
+    found = sample(posterior, x.split(2), 3, 4)
     with torch.no_grad():
         for t in range(3):
-            weights = posterior.draw(torch.Generator().manual_seed(4 * 1_000_003 + t))
-            np.testing.assert_allclose(found[t], posterior(x, weights).softmax(-1), atol=1e-5)
+            logits = posterior.logits(x, posterior.draw(4, t))
+            np.testing.assert_allclose(found[t], logits.softmax(-1), atol=1e-5)
 
 
 def test_a_vision_transformer_is_sampled_with_dropout_behind_its_last_block():
     network, channels = built("vit_tiny_patch16_224")
     network.stages = ("blocks.11",)
     network, x = dropout.place_dropout(network, 0.3, "last_stage").eval(), inputs(channels)
-    parts = prefix.split(network, x, modules=["blocks.11.dropout"])
     with torch.no_grad():
+        parts = split_at_dropout(network, x)
         values = parts.prefix(x.clone())
     assert parts.shared and [tuple(value.shape) for value in values] == [(5, 65, 192)]
-    assert dropout.mc_dropout(network, x.split(2), 2, 0).std(0).max() > 0
+    assert sample(network, x.split(2), 2, 0).std(0).max() > 0
 
 
 def test_constants_and_shapes_are_computed_again_and_not_kept():
@@ -132,7 +160,7 @@ def test_constants_and_shapes_are_computed_again_and_not_kept():
             return self.late(x.view(x.shape[0], -1)[:, :3] * self.scale)
 
     network, x = Shaped(), torch.randn(4, 3)
-    parts = prefix.split(network, x, parameters=["late.weight"])
+    parts = split_at(network, x, ["late.weight"])
     values = parts.prefix(x.clone())
     assert parts.shared and [tuple(value.shape) for value in values] == [(4, 3)]
     torch.testing.assert_close(parts.suffix(*values), network(x))
@@ -149,46 +177,17 @@ def test_what_only_looks_like_one_row_per_input_is_computed_again():
             return self.late(x) + torch.ones_like(x[0, :2])
 
     network, x = Fixed(), torch.randn(4, 3)
-    parts = prefix.split(network, x[:2], parameters=["late.weight"])
+    parts = split_at(network, x[:2], ["late.weight"])
     with torch.no_grad():
         values = parts.prefix(x)
         assert parts.shared and [tuple(value.shape) for value in values] == [(4, 3)]
         torch.testing.assert_close(parts.suffix(*values), network(x))
 
 
-@pytest.mark.parametrize(
-    ("function", "rows", "trials"), [(False, 4, [4]), (True, 4, [4, 1]), (True, 1, [1, 2])]
-)
-def test_what_a_function_hands_on_is_tried_on_two_numbers_of_rows(
-    function, rows, trials, monkeypatch
-):
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
-
-        def forward(self, x):
-            hidden = self.body(x)
-            return self.head(hidden * 2 if function else hidden)
-
-    counts, start = [], prefix._Trial.__init__
-
-    def counted(trial, graph, stochastic, x):
-        counts.append(len(x))
-        start(trial, graph, stochastic, x)
-
-    monkeypatch.setattr(prefix._Trial, "__init__", counted)
-    prefix.split(Two(), torch.randn(rows, 3), parameters=["head.weight"])
-    assert counts == trials
-
-
-def test_what_the_trial_gave_is_not_computed_again():
+def test_what_the_first_batch_gave_is_not_computed_again():
     network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
     x = torch.randn(5, 3)
     with torch.no_grad():
-        parts = prefix.split(network, x, parameters=["2.weight"])
-        (known,), (again,) = parts.prefix(x), parts.prefix(x.clone())
-        assert known is parts.prefix(x)[0]
-        assert torch.equal(known, again) and torch.equal(again, network[:2](x))
-        with torch.autocast("cpu", torch.bfloat16):  # other digits, so not the same values
-            assert parts.prefix(x)[0] is not known
+        parts = split_at(network, x, ["2.weight"])
+        (known,) = parts.known
+        torch.testing.assert_close(known, network[:2](x))

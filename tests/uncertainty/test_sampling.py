@@ -8,19 +8,19 @@ from torch import nn
 
 from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.seeding import threads
-from deepfake_uncertainty.uncertainty import bayes, dropout, sampling
+from deepfake_uncertainty.uncertainty import bayes, engine, sample
 
 
 def test_deterministic_is_the_softmax_and_restores_the_mode():
     net, x = small_net().train(), small_inputs()
-    found = sampling.deterministic(net, x.split(3))
+    found = sample([net], x.split(3))
     assert net.training and net.body[1].training
     np.testing.assert_allclose(found[0], net.eval()(x).softmax(-1).detach(), atol=1e-6)
 
 
 def test_half_precision_rows_sum_to_one():
     network = nn.Linear(4, 3).bfloat16()
-    found = sampling.deterministic(network, [torch.randn(50, 4).bfloat16()])
+    found = sample([network], [torch.randn(50, 4).bfloat16()])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-6)
 
@@ -28,7 +28,6 @@ def test_half_precision_rows_sum_to_one():
 @pytest.mark.parametrize("method", ["dropout", "bnn"])
 def test_samples_depend_on_the_seed_and_not_on_the_batches(method):
     net, x = small_net(), small_inputs()
-    sample = dropout.mc_dropout if method == "dropout" else bayes.samples
     model = net if method == "dropout" else bayes.VariationalPosterior(net)
     whole, split = sample(model, x.split(10), 4, 5), sample(model, x.split(3), 4, 5)
     np.testing.assert_allclose(whole, split, atol=1e-6)
@@ -44,15 +43,15 @@ def test_parallel_map_keeps_the_order_and_the_settings_of_the_caller(count):
         return value, torch.get_num_threads(), torch.is_grad_enabled(), product.dtype
 
     with threads(count), torch.autocast("cpu", torch.bfloat16):
-        found = sampling.parallel_map(seen, list(range(5)), torch.device("cpu"))
+        found = engine.parallel_map(seen, list(range(5)), torch.device("cpu"))
         assert torch.get_num_threads() == count
     assert found == [(value, 1, False, torch.bfloat16) for value in range(5)]
 
 
 def test_parallel_map_raises_the_error_of_its_function():
     with threads(2), pytest.raises(ZeroDivisionError):
-        sampling.parallel_map(lambda value: 1 / value, [1, 0, 1], torch.device("cpu"))
-    assert sampling.parallel_map(None, [], torch.device("cpu")) == []
+        engine.parallel_map(lambda value: 1 / value, [1, 0, 1], torch.device("cpu"))
+    assert engine.parallel_map(None, [], torch.device("cpu")) == []
 
 
 def test_samples_do_not_depend_on_how_many_batches_run_in_parallel():
@@ -60,17 +59,17 @@ def test_samples_do_not_depend_on_how_many_batches_run_in_parallel():
     network = registry.get("fakecatcher").build(2, 0.3).eval()
     posterior, batches = bayes.VariationalPosterior(network), torch.rand(10, 1, 64, 64).split(3)
     with threads(1):
-        alone = bayes.samples(posterior, batches, 2, 0), sampling.deterministic(network, batches)
+        alone = sample(posterior, batches, 2, 0), sample([network], batches)
     for count in (2, 3):
         with threads(count):
-            assert np.array_equal(bayes.samples(posterior, batches, 2, 0), alone[0])
-            assert np.array_equal(sampling.deterministic(network, batches), alone[1])
+            assert np.array_equal(sample(posterior, batches, 2, 0), alone[0])
+            assert np.array_equal(sample([network], batches), alone[1])
 
 
-def test_blocks_bound_the_memory(monkeypatch):
+def test_blocks_bound_the_memory():
     kept = []
-    monkeypatch.setattr(sampling, "BLOCK", 4 * 100 * 4)  # bytes of four rows of a hundred floats
-    batches = torch.rand(10, 100).split(2)
-    for block in sampling._blocks(batches, lambda batch: (batch,), torch.device("cpu")):
-        kept.append(sum(len(values[0]) for values in block))
+    batches = [((batch,), torch.arange(2)) for batch in torch.rand(10, 100).split(2)]
+    # Bytes of four rows of a hundred floats.
+    for block in engine.blocks(batches, lambda batch: (batch,), None, 4 * 100 * 4):
+        kept.append(sum(len(values[0]) for values, _ in block))
     assert kept == [4, 4, 2]

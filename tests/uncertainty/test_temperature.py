@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import sampling, temperature
+from deepfake_uncertainty.uncertainty import sample, temperature
 
 
 @pytest.mark.slow
@@ -42,7 +42,7 @@ def test_temperature_changes_no_decision_and_needs_data():
     scaled = temperature.TemperatureScaled(trained_classifier())
     temperature.fit(scaled, X, Y)
     networks = scaled.network, scaled
-    plain, cooled = (sampling.deterministic(network, [X])[0] for network in networks)
+    plain, cooled = (sample([network], [X])[0] for network in networks)
     assert (plain.argmax(-1) == cooled.argmax(-1)).all() and not np.allclose(plain, cooled)
     with pytest.raises(InputError, match="needs the videos of a calibration split"):
         temperature.fit(scaled, X[:0], Y[:0])

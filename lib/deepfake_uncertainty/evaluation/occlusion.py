@@ -220,9 +220,10 @@ def _scored(
 ) -> Iterator[pd.DataFrame]:
     """Yield one frame per video: all inputs are sampled together, then averaged within a video."""
     shape = [x.shape[:2] for x in inputs]
-    flat = metric_tables.uncertainty_scores(
-        model.sample(np.concatenate([x.reshape(-1, *x.shape[2:]) for x in inputs]), T)
-    )
+    joined = np.concatenate([x.reshape(-1, *x.shape[2:]) for x in inputs])
+    # All variants of a video have the same draws, so they differ by what is hidden alone.
+    keys = np.repeat(np.arange(len(inputs)), [v * m for v, m in shape])
+    flat = metric_tables.uncertainty_scores(model.sample(joined, T, keys))
     ends = np.cumsum([v * m for v, m in shape])
     for (v, m), end, row in zip(shape, ends, rows, strict=True):
         scores = {

@@ -53,6 +53,15 @@ def batches(x: np.ndarray) -> tuple[torch.Tensor, ...]:
     return torch.from_numpy(np.ascontiguousarray(x)).split(BATCH)
 
 
+def video_keys(rows: pd.DataFrame) -> np.ndarray:
+    """Return a label (N,) per row, the same for all inputs of a video.
+
+    What is drawn for a video is then the same for all its inputs, as the weights of a Bayesian
+    network are: the methods are compared like for like.
+    """
+    return rows[leakage.KEY].astype(str).agg("/".join, axis=1).to_numpy()
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A trained model.
@@ -70,13 +79,16 @@ class Fitted:
     skipped: list[tuple[str, str]]
     keys: tuple[str, ...] = ()
 
-    def sample(self, x: np.ndarray, T: int) -> np.ndarray:
+    def sample(self, x: np.ndarray, T: int, keys: np.ndarray | None = None) -> np.ndarray:
         """Return probabilities float32 (T, N, classes) of inputs x float32 (N, C, H, W).
 
-        A method that is not stochastic gives one sample per network, whatever T.
+        A method that is not stochastic gives one sample per network, whatever T. `keys` are labels
+        (N,): inputs of one label, such as the frames of a video, share the masks of dropout
+        (default: each has its own).
         """
+        arguments = self.model, batches(x), T, self.seed, self.detector, keys
         with threads(self.recipe.threads):
-            found = self.method.sample(self.model, batches(x), T, self.seed, self.detector)
+            found = self.method.sample(*arguments)
         return np.asarray(found, dtype=np.float32)
 
     def draws(
@@ -220,7 +232,7 @@ def _predicted(model: Fitted, videos: pd.DataFrame, T: int, classes: tuple[str, 
     x, rows = load_inputs(videos, model.detector, model.recipe.inputs_per_video, classes)
     row_of = pd.Series(videos.index, pd.MultiIndex.from_frame(videos[leakage.KEY]))
     return {
-        "probabilities": model.sample(x, T),
+        "probabilities": model.sample(x, T, video_keys(rows)),
         "video": row_of[pd.MultiIndex.from_frame(rows[leakage.KEY])].to_numpy(),
         "start": rows["start"].to_numpy(),
         "skipped": json.dumps(rows.attrs["skipped"]),

@@ -6,36 +6,44 @@ torch.func.functional_call.
 """
 
 import copy
-import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import prefix, sampling
+from deepfake_uncertainty.uncertainty import engine, noise, prefix
+from deepfake_uncertainty.uncertainty.dropout import Staged
+from deepfake_uncertainty.uncertainty.inputs import Tensors
 
-NORMALISATION = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+NORMALISATION = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+# Normalization of other libraries, such as RmsNorm, LayerNorm2d, BatchNormAct2d, LlamaRMSNorm.
+NORMALISATION_NAME = re.compile(r"Norm(Act)?(\dd)?$")
 
 
 def _inverse_softplus(value: torch.Tensor) -> torch.Tensor:
     return value + torch.log(-torch.expm1(-value))
 
 
-def last_stage(network: Classifier) -> tuple[str, str]:
-    """Return the names of the last stage of a Classifier and of its head.
+def last_stage(network: Staged) -> tuple[str, str]:
+    """Return the names of the last stage of a detector's network and of its head.
 
     Raises InputError when the network names no stages.
     """
     if not network.stages:
         raise InputError("this network names no stages: make all of it Bayesian")
     return network.stages[-1], "head"
+
+
+def _is_fixed(module: nn.Module, fixed: tuple[type[nn.Module], ...]) -> bool:
+    by_name = fixed == NORMALISATION and NORMALISATION_NAME.search(type(module).__name__)
+    return isinstance(module, fixed) or bool(by_name)
 
 
 def stochastic_names(
@@ -45,43 +53,57 @@ def stochastic_names(
 ) -> list[str]:
     """Return the names of the parameters that get a posterior.
 
-    These are all parameters within the submodules named in `parts` (default: the whole network),
-    except those of layers of the types `fixed`. Raises InputError when none is left.
+    These are all trainable parameters within the submodules named in `parts` (default: the whole
+    network), except those of layers of the types `fixed` (default: of every normalization). A
+    parameter with several names counts where one of them does, and has its first name. Raises
+    InputError for an unknown part, and when no parameter is left.
     """
-    fixed_types: tuple[type[nn.Module], ...] = tuple(fixed)
+    types: tuple[type[nn.Module], ...] = tuple(fixed)
+    known = {name for name, _ in network.named_modules(remove_duplicate=False)}
+    if unknown := sorted(set(parts) - known):
+        raise InputError(f"no part {', '.join(unknown)} in the network: use names of its modules")
     excluded = {
-        f"{name}.{parameter}" if name else parameter
-        for name, module in network.named_modules()
-        if isinstance(module, fixed_types)
-        for parameter, _ in module.named_parameters(recurse=False)
+        id(value)
+        for module in network.modules()
+        if _is_fixed(module, types)
+        for value in module.parameters(recurse=False)
+    }
+    wanted = {
+        id(value)
+        for name, value in network.named_parameters(remove_duplicate=False)
+        if any(not part or name.startswith(f"{part}.") for part in parts)
     }
     names = [
         name
-        for name, _ in network.named_parameters()
-        if name not in excluded and any(not part or name.startswith(f"{part}.") for part in parts)
+        for name, value in network.named_parameters()
+        if value.requires_grad and id(value) in wanted and id(value) not in excluded
     ]
     if not names:
         raise InputError(
-            "no parameter is left to be stochastic: give a network with weights,"
+            "no parameter is left to be stochastic: give a network with trainable weights,"
             " or fewer `fixed` layer types"
         )
     return names
 
 
-def _noise(shapes: Sequence[torch.Size], generator: torch.Generator | None) -> list[torch.Tensor]:
-    """Return standard normal tensors of these shapes.
+Drawer = Callable[[int, int], dict[str, torch.Tensor]]
 
-    Each has a seed of its own, drawn from `generator`, so the number of threads that share the
-    work does not change the values.
-    """
-    streams = [
-        torch.Generator().manual_seed(seed)
-        for seed in torch.randint(2**62, (len(shapes),), generator=generator).tolist()
-    ]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(
-            pool.map(lambda shape, stream: torch.randn(shape, generator=stream), shapes, streams)
-        )
+
+@runtime_checkable
+class WeightPosterior(Protocol):
+    """A posterior over some weights of `network`, the parameters `names`."""
+
+    network: nn.Module
+    names: list[str]
+
+    def drawer(self, scales: Mapping[str, torch.Tensor] | None = None) -> Drawer:
+        """Return the function from (seed, t) to draw t of a run: {name: weight}.
+
+        The weights named in `scales` are multiplied by the factors there.
+        """
+
+    def logits(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the network's output for x with the given weights."""
 
 
 class VariationalPosterior(nn.Module):
@@ -115,11 +137,13 @@ class VariationalPosterior(nn.Module):
         self.names = stochastic_names(network, fixed, parts)
         weights = dict(network.named_parameters())
         # Lists, found by position: the names have dots, which a ParameterDict does not accept.
-        self.mean = nn.ParameterList([weights[name].detach().clone() for name in self.names])
+        # In full precision: the widths are small fractions of the weights.
+        self.mean = nn.ParameterList([weights[n].detach().float().clone() for n in self.names])
+        self.types = {name: weights[name].dtype for name in self.names}
         start = [(delta * w.abs()).clamp_min(min_std) for w in self.mean]
         self.rho = nn.ParameterList([_inverse_softplus(std.detach()) for std in start])
         for position, name in enumerate(self.names):
-            self.register_buffer(f"prior_{position}", weights[name].detach().clone())
+            self.register_buffer(f"prior_{position}", weights[name].detach().float().clone())
             weights[name].requires_grad_(False)
 
     def std(self) -> list[torch.Tensor]:
@@ -135,30 +159,38 @@ class VariationalPosterior(nn.Module):
             terms.append(0.5 * (ratio + (shift / self.prior_std) ** 2 - 1 - ratio.log()).sum())
         return torch.stack(terms).sum()
 
-    def draw(
-        self,
-        generator: torch.Generator | None = None,
-        mean: Sequence[torch.Tensor] | None = None,
-        std: Sequence[torch.Tensor] | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Return one draw {name: weight}, reparameterized: gradients reach mean and rho.
+    def drawer(self, scales: Mapping[str, torch.Tensor] | None = None) -> Drawer:
+        """Return the function from (seed, t) to draw t of a run: {name: weight}.
 
-        `mean` and `std`, in the order of `names`, replace those of the posterior.
+        The weights named in `scales` are multiplied by the factors there. Draws are
+        reparameterized: gradients reach mean and rho. Their noise depends on (seed, t, name) alone.
         """
-        noises = _noise([value.shape for value in self.mean], generator)
-        centres, spreads = mean or self.mean, std or self.std()
-        weights = {}
-        for name, centre, spread, noise in zip(self.names, centres, spreads, noises, strict=True):
-            # The product keeps the memory layout of the mean: convolutions are slower on weights
-            # that are no longer channels-last.
-            weights[name] = torch.addcmul(centre, spread, noise.to(centre))
-        return weights
+        factors = [(scales or {}).get(name, 1) for name in self.names]
+        means = [mean * factor for mean, factor in zip(self.mean, factors, strict=True)]
+        widths = [std * factor for std, factor in zip(self.std(), factors, strict=True)]
 
-    def forward(
-        self, x: torch.Tensor, weights: dict[str, torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """Return the network's output for x with the given draw, or with a new one."""
-        return functional_call(self.network, self.draw() if weights is None else weights, (x,))
+        def draw(seed: int, t: int) -> dict[str, torch.Tensor]:
+            weights = {}
+            for name, mean, width in zip(self.names, means, widths, strict=True):
+                unit = noise.normal(noise.key(seed, t, name), mean.shape, mean.device)
+                # The product keeps the memory layout of the mean: convolutions are slower on
+                # weights that are no longer channels-last.
+                weights[name] = torch.addcmul(mean, width, unit).to(self.types[name])
+            return weights
+
+        return draw
+
+    def draw(self, seed: int, t: int = 0) -> dict[str, torch.Tensor]:
+        """Return draw t {name: weight} of a run with `seed`."""
+        return self.drawer()(seed, t)
+
+    def logits(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the network's output for x with the given draw."""
+        return functional_call(self.network, weights, (x,))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the network's output for x with a new draw, seeded by PyTorch's own generator."""
+        return self.logits(x, self.draw(int(torch.randint(2**62, ()))))
 
     def elbo_loss(
         self, x: torch.Tensor, y: torch.Tensor, n_train: int, beta: float = 1.0
@@ -178,52 +210,78 @@ class VariationalPosterior(nn.Module):
 class _Block(nn.Module):
     """A network that runs all batches of a block, so that one draw of weights is applied once."""
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.device = network, device
+        self.network = network
 
-    def forward(self, block: list[sampling.Tensors]) -> list[torch.Tensor]:
-        return sampling.parallel_map(lambda values: self.network(*values), block, self.device)
-
-
-def samples(
-    posterior: VariationalPosterior,
-    batches: Iterable[torch.Tensor],
-    T: int,
-    seed: int,
-    progress: bool = False,
-    half: bool = False,
-) -> np.ndarray:
-    """Return probabilities float32 (T, N, C); draw t serves all batches.
-
-    Draw t depends on (seed, t) only. What comes before the first stochastic weight is computed
-    once. Raises InputError without inputs and when T < 1.
-    """
-    device = posterior.mean[0].device
-    first, batches = sampling.first_batch(batches)
-    with sampling.evaluation(posterior):
-        parts = prefix.split(posterior.network, first.to(device), parameters=posterior.names)
-        # Scaled once, not at every draw: a draw times s is mean * s + std * s * noise.
-        scales = [parts.scales.get(name, 1) for name in posterior.names]
-        mean = [value * scale for value, scale in zip(posterior.mean, scales, strict=True)]
-        std = [value * scale for value, scale in zip(posterior.std(), scales, strict=True)]
-        network = _Block(parts.suffix, device)
-
-        def prepare(ts: range) -> Callable[[list[sampling.Tensors]], list[torch.Tensor]]:
-            drawn = posterior.draw(sampling.draw_generator(seed, ts[0]), mean, std)
-            weights = {f"network.{name}": weight for name, weight in drawn.items()}
-            return lambda block: functional_call(network, weights, (block,))
-
-        return sampling.sampled(
-            batches, T, parts.prefix, prepare, device, progress=progress, half=half
-        )
+    def forward(self, block: Sequence[engine.Rows]) -> list[torch.Tensor]:
+        device = block[0][0][0].device
+        return engine.parallel_map(lambda pair: self.network(*pair[0]), block, device)
 
 
-def draws(posterior: VariationalPosterior, T: int, seed: int) -> list[sampling.Draw]:
-    """Return T fixed functions of inputs x (N, C, H, W) to logits (N, classes).
+class Weights:
+    """A posterior over weights as a source of randomness, under a seed (`prefix.Source`)."""
 
-    They are differentiable in x. Draw t depends on (seed, t) only.
-    """
-    drawn = [posterior.draw(sampling.draw_generator(seed, t)) for t in range(T)]
-    fixed = [{name: value.detach() for name, value in weights.items()} for weights in drawn]
-    return [functools.partial(posterior, weights=weights) for weights in fixed]
+    widest = 0.0
+    packs = False
+
+    def __init__(self, posterior: WeightPosterior, seed: int) -> None:
+        self.posterior, self.seed = posterior, seed
+        named = dict(posterior.network.named_parameters(remove_duplicate=False))
+        # A tied weight is drawn once, whatever name the network calls it by.
+        self.ids = {id(named[name]): name for name in posterior.names}
+        drawn = [name for name, value in named.items() if id(value) in self.ids]
+        self.parameters = {f"network.{name}" for name in drawn}
+        self.modules = {name.rpartition(".")[0] for name in self.parameters}
+        self.drawers: dict[nn.Module, tuple[Drawer, dict[str, str]]] = {}
+        self.last: tuple[nn.Module | None, int, dict[str, torch.Tensor]] = None, -1, {}
+
+    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
+        """Return a context that changes nothing: the network is in evaluation mode."""
+        return nullcontext()
+
+    def trial(self, count: int) -> AbstractContextManager[None]:
+        """Return a context in which the trained weights stand for sample 0."""
+        return nullcontext()
+
+    def is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
+        """Return True for a node that reads a drawn weight."""
+        if node.op == "get_attr":
+            return str(node.target) in self.parameters
+        if node.op != "call_module":
+            return False
+        module = graph.get_submodule(str(node.target))
+        return any(id(value) in self.ids for value in module.parameters())
+
+    def learn(self, module: nn.Module, values: Tensors) -> bool:
+        """Return False: the draws are the same for all inputs."""
+        return False
+
+    def run(
+        self, part: prefix.Split, ts: range, values: Tensors, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the logits (n, C) of the sample that `ts` holds; raises InputError for several."""
+        if len(ts) > 1:
+            raise InputError("draws of weights are run one by one")
+        return self.run_block(part, ts, [(values, rows)])[0]
+
+    def run_block(
+        self, part: prefix.Split, ts: range, block: Sequence[engine.Rows]
+    ) -> list[torch.Tensor]:
+        """Return the logits (n, C) of every batch of a block for the sample that `ts` holds."""
+        if self.last[:2] != (part.suffix, ts[0]):
+            self.last = part.suffix, ts[0], self._drawn(part, ts[0])
+        return functional_call(_Block(part.suffix), self.last[2], (block,))
+
+    def _drawn(self, part: prefix.Split, t: int) -> dict[str, torch.Tensor]:
+        """Return sample t of the weights of a suffix within a `_Block`."""
+        if part.suffix not in self.drawers:
+            scales = {name.removeprefix("network."): value for name, value in part.scales.items()}
+            named = part.suffix.named_parameters(remove_duplicate=False)
+            targets = {name: self.ids[id(value)] for name, value in named if id(value) in self.ids}
+            # A folded convolution has a new weight under the old name.
+            targets |= {name: name.removeprefix("network.") for name in part.scales}
+            self.drawers[part.suffix] = self.posterior.drawer(scales), targets
+        draw, targets = self.drawers[part.suffix]
+        drawn = draw(self.seed, t)
+        return {f"network.{target}": drawn[name] for target, name in targets.items()}

@@ -1,26 +1,38 @@
-"""Monte Carlo dropout (Gal and Ghahramani 2016); what all samples share is computed once.
+"""Monte Carlo dropout (Gal and Ghahramani 2016) of any network, and where a study places dropout.
 
-The masks of sample t depend on (seed, t) and run over all N rows, so samples do not depend on the
-size of a batch.
+Everything that the network drops at random in training is dropped in its samples, the rest of it is
+in evaluation mode: layers, functions, attention and stochastic depth. The masks of sample t depend
+on (seed, t, the call within a pass, the key of the input).
 """
 
 import copy
-import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
-from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import prefix, sampling
+from deepfake_uncertainty.uncertainty import engine, masks, noise, prefix
+from deepfake_uncertainty.uncertainty.inputs import Adapted, Tensors
 
 PLACES = "head", "last_stage", "every_stage"
-CHANNELS = nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
+
+
+Keys = Sequence | np.ndarray | None  # a label per input
+
+
+class Staged(Protocol):
+    """A network that names the stages of its backbone, the deepest last."""
+
+    stages: tuple[str, ...]
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class StageDropout(_DropoutNd):
@@ -47,8 +59,8 @@ class StageWithDropout(nn.Module):
         return self.dropout(self.stage(*arguments, **options))
 
 
-def place_dropout(network: Classifier, rate: float, where: str) -> Classifier:
-    """Return a Classifier with dropout of `rate` at the place `where`.
+def place_dropout(network: Network, rate: float, where: str) -> Network:
+    """Return a network with dropout of `rate` at the place `where`.
 
     'head' returns the network as it is; 'last_stage' and 'every_stage' add dropout behind these
     stages to a copy. Raises InputError for another place, or when the network names no stages.
@@ -57,169 +69,117 @@ def place_dropout(network: Classifier, rate: float, where: str) -> Classifier:
         raise InputError(f"dropout placed at '{where}': use {', '.join(PLACES)}")
     if where == "head":
         return network
-    if not network.stages:
+    stages: tuple[str, ...] = getattr(network, "stages", ())
+    if not stages:
         raise InputError(f"dropout placed at '{where}': this network names no stages, use head")
     network = copy.deepcopy(network)
-    for name in network.stages[-1:] if where == "last_stage" else network.stages:
+    for name in stages[-1:] if where == "last_stage" else stages:
         network.set_submodule(name, StageWithDropout(network.get_submodule(name), rate))
     return network
 
 
-def _generator(seed: int, sample: int, call: int = 0) -> torch.Generator:
-    """Return the generator of one sample and one call of a dropout layer.
+class Dropout:
+    """The dropout of a network as a source of randomness, under a seed (`prefix.Source`)."""
 
-    More samples continue a run: the generators of the first ones stay the same.
-    """
-    if not call:
-        return sampling.draw_generator(seed, sample)
-    # PyTorch's generator on the CPU keeps only the low 32 bits of its seed, so these must differ.
-    (low,) = np.random.SeedSequence((seed, sample, call)).generate_state(1, np.uint32)
-    return torch.Generator().manual_seed(int(low))
+    parameters: set[str] = set()
+    packs = True
 
+    def __init__(self, network: nn.Module, seed: int) -> None:
+        self.network, self.seed = network, seed
+        self.modules: set[str] = set()
+        self.places: masks.Layout | None = None
+        self.widest = 0.0
+        self.current: masks.Masks | None = None
+        self.calls = 0
 
-def _mask_shape(layer: nn.Module, hidden: torch.Tensor, rows: int) -> tuple[int, ...]:
-    """Return the shape of a mask for `rows` rows: one value per channel or one per element."""
-    by_channel = isinstance(layer, CHANNELS)
-    if by_channel or (isinstance(layer, StageDropout) and hidden.ndim == 4):
-        return (rows, *hidden.shape[1:2], *(1,) * (hidden.ndim - 2))
-    return (rows, *hidden.shape[1:])
+    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
+        """Find what drops at random, and return the context in which it does.
 
-
-class _Masks:
-    """A forward hook that applies masks to the dropout layers of a network in evaluation mode.
-
-    Call k of a pass has a generator of its own. It continues from batch to batch and from block to
-    block, as if all rows came at once.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed, self.ts, self.call = seed, range(1), 0
-        self.streams: dict[tuple[int, int], torch.Generator] = {}
-
-    def start(self, ts: range) -> None:
-        """Begin a pass of the samples `ts`, whose rows follow one another."""
-        self.ts, self.call = ts, 0
-
-    def __call__(self, layer: _DropoutNd, _, hidden: torch.Tensor) -> torch.Tensor:
-        shape = _mask_shape(layer, hidden, len(hidden) // len(self.ts))
-        masks = [torch.rand(shape, generator=self._stream(t)) >= layer.p for t in self.ts]
-        self.call += 1
-        keep = (torch.cat(masks) if len(masks) > 1 else masks[0]).to(hidden)
-        return hidden * keep.mul_(1 / (1 - layer.p))
-
-    def _stream(self, t: int) -> torch.Generator:
-        key = t, self.call
-        if key not in self.streams:
-            self.streams[key] = _generator(self.seed, t, self.call)
-        return self.streams[key]
-
-
-def _active_layers(network: nn.Module) -> dict[str, _DropoutNd]:
-    """Return the dropout layers {name: layer} of a rate above 0."""
-    return {
-        name: layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, _DropoutNd) and layer.p > 0
-    }
-
-
-def _usable_layers(network: nn.Module) -> dict[str, _DropoutNd]:
-    """Return the active dropout layers; raises InputError without any and for unusable ones."""
-    layers = _active_layers(network)
-    usable = nn.Dropout | StageDropout | CHANNELS
-    unusable = {
-        type(layer).__name__
-        for layer in layers.values()
-        if not isinstance(layer, usable) or layer.p >= 1
-    }
-    if not layers or unusable:
-        raise InputError(
-            "Monte Carlo dropout needs dropout of a rate in (0, 1);"
-            f" found {sorted(unusable) or 'none'}"
-        )
-    return layers
-
-
-def mc_dropout(
-    network: nn.Module,
-    batches: Iterable[torch.Tensor],
-    T: int,
-    seed: int,
-    progress: bool = False,
-    half: bool = False,
-) -> np.ndarray:
-    """Return probabilities float32 (T, N, C) of any module with dropout layers.
-
-    Only these layers are stochastic; what comes before the first of them is computed once
-    (`prefix.split`). Raises InputError when no dropout layer of a rate in (0, 1) takes part in the
-    pass, for alpha dropout, without inputs, and when T < 1.
-    """
-    layers = _usable_layers(network)
-    device, masks = sampling.device_of(network), _Masks(seed)
-    first, batches = sampling.first_batch(batches)
-    with sampling.evaluation(network):
-        parts = prefix.split(network, first.to(device), modules=list(layers))
-        prepare = functools.partial(_run_samples, parts.suffix, masks)
-        with _hooked(parts.suffix, masks):
-            drawn = sampling.sampled(
-                batches, T, parts.prefix, prepare, device, pack=True, progress=progress, half=half
+        Raises InputError when nothing does.
+        """
+        rows = torch.arange(len(few[0]))
+        run = adapted.raw if isinstance(adapted, Adapted) else adapted
+        with torch.no_grad():
+            names = masks.callers(adapted, lambda: run(*few), rows)
+        if not names:
+            raise InputError(
+                "Monte Carlo dropout needs dropout of a rate in (0, 1) that takes part in the pass:"
+                f" {type(self.network).__name__} has none"
             )
-    if not masks.streams:
-        raise InputError(
-            "no dropout layer took part in the pass: the samples would all be the same"
-        )
-    return drawn
+        self.modules = set(names)
+        return masks.modes(adapted, lambda name, _: name in self.modules)
 
+    def trial(self, count: int) -> masks.Masks:
+        """Return the masks of sample 0 for `count` inputs."""
+        self.current, self.calls = masks.Masks(self.seed, range(1), torch.arange(count)), 0
+        return self.current
 
-def _run_samples(
-    suffix: nn.Module, masks: _Masks, ts: range
-) -> Callable[[list[sampling.Tensors]], list[torch.Tensor]]:
-    """Return a function that runs the suffix for the samples `ts` on the batches of a block."""
+    def is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
+        """Return True when masks were drawn since the last node."""
+        assert self.current is not None
+        before, self.calls = self.calls, len(self.current.shapes)
+        return self.calls > before
 
-    def run(values: sampling.Tensors) -> torch.Tensor:
-        masks.start(ts)
+    def learn(self, module: nn.Module, values: Tensors) -> bool:
+        """Find the axis of the inputs in each mask; return True if it is not always the first."""
+        shapes = []
+        for count in (1, 2):
+            with masks.Masks(self.seed, range(1), torch.arange(count)) as found:
+                module(*prefix.few_of(values, count))
+            shapes.append(found.shapes)
+        self.widest = found.widest / 2
+        if len(shapes[0]) != len(shapes[1]):
+            raise InputError(
+                f"{type(self.network).__name__} drops at random {len(shapes[1])} times for two"
+                f" inputs and {len(shapes[0])} times for one: its masks belong to no input"
+            )
+        if not shapes[0]:
+            raise InputError(
+                f"no dropout of {type(self.network).__name__} takes part in the pass:"
+                " the samples would all be the same"
+            )
+        self.places = masks.layout(shapes[1], shapes[0])
+        return self.places != masks.usual_layout(shapes[1], 2)
+
+    def run(
+        self, part: prefix.Split, ts: range, values: Tensors, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the logits (len(ts) * n, C) of the samples `ts`, sample by sample."""
         if len(ts) > 1:
             # Concatenated, not repeated: repetition would lose the memory layout of the images.
             values = tuple(torch.cat([value] * len(ts)) for value in values)
-        return suffix(*values)
+        with masks.Masks(self.seed, ts, rows, self.places):
+            return part.suffix(*values)
 
-    # One after the other: the generators of the masks continue from batch to batch.
-    return lambda block: [run(values) for values in block]
-
-
-@contextmanager
-def _hooked(network: nn.Module, masks: _Masks) -> Iterator[None]:
-    """Apply `masks` to the active dropout layers of a network within the context."""
-    layers = _active_layers(network).values()
-    handles = [layer.register_forward_hook(masks) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def run_block(
+        self, part: prefix.Split, ts: range, block: Sequence[tuple[Tensors, torch.Tensor]]
+    ) -> list[torch.Tensor]:
+        """Return the logits of every batch of a block, given as (values, keys of the rows)."""
+        device = block[0][0][0].device
+        return engine.parallel_map(lambda pair: self.run(part, ts, *pair), block, device)
 
 
-def draws(network: nn.Module, T: int, seed: int) -> list[sampling.Draw]:
-    """Return T fixed functions of inputs x (N, C, H, W) to logits (N, classes).
+class FixedDropout:
+    """One draw of a network's dropout: a function of inputs x (N, C, H, W) to logits (N, classes).
 
-    They are differentiable in x. Draw t depends on (seed, t) only. Raises InputError when the
-    network has no dropout layer of a rate above 0.
+    It is differentiable in x. `keys` (N,) are those of the inputs (default: their numbers).
     """
-    layers = _active_layers(network).values()
-    if not layers:
-        raise InputError(
-            "Monte Carlo dropout needs a dropout layer of a rate above 0: this network has none"
-        )
 
-    def draw(x: torch.Tensor, t: int) -> torch.Tensor:
-        for layer in layers:
-            layer.train()
-        try:
-            with torch.random.fork_rng():
-                torch.manual_seed(sampling.draw_seed(seed, t))
+    def __init__(
+        self, network: nn.Module, seed: int, t: int, keys: Sequence | np.ndarray | None = None
+    ) -> None:
+        self.source, self.network, self.t, self.keys = Dropout(network, seed), network, t, keys
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, classes) of inputs x."""
+        source, network = self.source, self.network
+        keys = noise.label_keys(range(len(x)) if self.keys is None else self.keys)
+        with engine.lock(network):
+            if source.places is None:
+                with torch.no_grad(), source.context(network, (prefix.few_of((x,), 2)[0],)):
+                    source.learn(network, prefix.few_of((x,), 2))
+            with (
+                masks.modes(network, lambda name, _: name in source.modules),
+                masks.Masks(source.seed, range(self.t, self.t + 1), keys, source.places),
+            ):
                 return network(x)
-        finally:
-            for layer in layers:
-                layer.eval()
-
-    return [functools.partial(draw, t=t) for t in range(T)]

@@ -1,15 +1,14 @@
-"""The engine of all stochastic networks: T samples of N inputs as probabilities float32 (T, N, C).
+"""Samples of probabilities from any network: T passes that differ in what is random in it.
 
-What all samples share (`prefix`) is computed once per block of inputs and stays in memory while
-the samples are drawn. A block has as many batches as fit into `BLOCK` bytes. Random draws depend
-on the seed, the sample and the row only, so neither the size of a batch nor that of a block
-changes a sample.
+`sample` takes a network with dropout, a posterior over weights, or several networks.
 """
 
+import functools
+import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,79 +16,190 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.seeding import threads
+from deepfake_uncertainty.uncertainty import engine, inputs, noise, prefix
+from deepfake_uncertainty.uncertainty.bayes import WeightPosterior, Weights
+from deepfake_uncertainty.uncertainty.dropout import Dropout, FixedDropout, Keys
+from deepfake_uncertainty.uncertainty.inputs import Forward
+from deepfake_uncertainty.uncertainty.measures import measures
 
-BLOCK = 256 << 20  # bytes of prefix outputs that are kept at a time
-PACK = 16 << 20  # bytes of prefix outputs up to which several samples form one batch
-
-Value = TypeVar("Value")
-Result = TypeVar("Result")
 Draw = Callable[[torch.Tensor], torch.Tensor]  # inputs (N, C, H, W) to logits (N, classes)
-Tensors = tuple[torch.Tensor, ...]  # the shared values of one batch, each (n, ...)
+Model = nn.Module | Sequence[nn.Module]
+RETURNS = "samples", "measures", "both"
+AT_ONCE = 8  # batches that a network sees before the next network of an ensemble
 
 
-def draw_seed(seed: int, t: int) -> int:
-    """Return the seed of draw `t` of a run with `seed`."""
-    return seed * 1_000_003 + t
+class Prediction(NamedTuple):
+    """Samples float32 (T, N, C) of probabilities and their measures {name: (N,)} in nats."""
+
+    samples: np.ndarray
+    measures: dict[str, np.ndarray]
 
 
-def draw_generator(seed: int, t: int) -> torch.Generator:
-    """Return the random generator of draw `t` of a run with `seed`."""
-    return torch.Generator().manual_seed(draw_seed(seed, t))
+class _Options(NamedTuple):
+    """How inputs reach a network, see `sample`."""
+
+    keys: Keys = None
+    forward: Forward | None = None
+    output: Callable[[Any], Any] | None = None
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+    batch: int = 64
+    progress: bool = False
 
 
-@contextmanager
-def evaluation(network: nn.Module) -> Iterator[None]:
-    """Put `network` in evaluation mode without gradients, and restore its modules afterwards."""
-    before = {module: module.training for module in network.modules()}
-    network.eval()
+def sample(
+    model: Model,
+    data: Any,
+    T: int = 50,
+    seed: int = 0,
+    *,
+    keys: Keys = None,
+    forward: Forward | None = None,
+    output: Callable[[Any], Any] | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    batch: int = 64,
+    returns: str = "samples",
+    progress: bool = False,
+) -> Any:
+    """Return T samples of the class probabilities of N inputs, float32 (T, N, C).
+
+    model: a network with dropout, a posterior over weights (`VariationalPosterior`, `LastLayer`),
+    or a list of networks (one sample each). data: an array (N, ...), a dict of arrays, or an
+    iterable of batches such as a DataLoader, which is read once; of a batch (inputs, labels) the
+    inputs count. keys: a label (N,) per input; inputs of one label, such as the frames of a video,
+    have the same masks. forward(model, batch): calls the network (default: model(batch), or
+    model(**batch) for a dict). output: takes the logits (n, C) out of what the network returns.
+    device: the network is moved there. dtype: bfloat16 or float16 for half precision. batch: inputs
+    per batch of an array. returns: 'samples', 'measures' (float64 (N,) each, in nats; no samples
+    are kept) or 'both' (a `Prediction`).
+
+    Sample t depends on (seed, t) and the keys alone. Raises InputError for what cannot be sampled.
+    """
+    options = _Options(keys, forward, output, device, dtype, batch, progress)
+    return _joined(_parts(model, data, _count(T), seed, options), returns)
+
+
+def _joined(parts: Iterable[np.ndarray], returns: str) -> Any:
+    """Return the samples (T, n, C) of some parts of the inputs, their measures, or both."""
+    if returns not in RETURNS:
+        raise InputError(f"returns is '{returns}': use {', '.join(RETURNS)}")
+    kept: list[np.ndarray] = []
+    found: list[dict[str, np.ndarray]] = []
+    for probabilities in parts:
+        if returns != "measures":
+            kept.append(probabilities)
+        if returns != "samples":
+            found.append(measures(probabilities))
+    names = found[0] if found else ()
+    joined = {name: np.concatenate([part[name] for part in found]) for name in names}
+    if returns == "measures":
+        return joined
+    samples = np.concatenate(kept, 1)
+    return samples if returns == "samples" else Prediction(samples, joined)
+
+
+def _count(T: Any) -> int:
     try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in before.items():
-            module.training = training
+        count = operator.index(T)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"T is {T}: give a whole number of samples, at least one")
+    return count
 
 
-def device_of(network: nn.Module) -> torch.device:
-    """Return the device of the network's parameters."""
-    return next(network.parameters()).device
+def _parts(model: Model, data: Any, T: int, seed: int, options: _Options) -> Iterator[np.ndarray]:
+    """Yield probabilities float32 (T, n, C) of the inputs in order, block by block."""
+    if isinstance(model, nn.Module) and not isinstance(model, nn.ModuleList):
+        yield from _sampled(model, data, T, seed, options)
+        return
+    members = list(model)
+    if not members or not all(isinstance(member, nn.Module) for member in members):
+        raise InputError("a model is a network, a posterior, or a list of networks: give one")
+    yield from _predicted(members, data, options)
 
 
-def parallel_map(
-    function: Callable[[Value], Result], values: Sequence[Value], device: torch.device
-) -> list[Result]:
-    """Return [function(value) for value in values], without gradients, on all threads of PyTorch.
-
-    Two batches side by side, one thread each, take less time than one after the other on two
-    threads. `function` must not change shared state.
-    """
-    count = min(torch.get_num_threads(), len(values)) if device.type == "cpu" else 1
-    half, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-
-    def apply(value: Value) -> Result:
-        # Gradient mode and precision are settings per thread, which a new thread does not inherit.
-        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=half):
-            return function(value)
-
-    if count < 2:
-        return [apply(value) for value in values]
-    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-    with threads(1), pool:
-        return list(pool.map(apply, values))
+def _read(network: nn.Module, data: Any, options: _Options) -> Iterator[inputs.Batch]:
+    """Yield the batches of the data on the device of a network, which is moved there first."""
+    if options.device is not None:
+        network.to(options.device)
+    device, dtype = engine.device_of(network), engine.dtype_of(network)
+    whole = options.forward is not None
+    return inputs.batches(data, options.batch, whole, device, dtype)
 
 
-def map_batches(
-    batches: Iterable[torch.Tensor], function: Draw, device: torch.device
-) -> torch.Tensor:
-    """Return function(batch) of every batch, concatenated on `device`.
+def _with_keys(batches: Iterable[inputs.Batch], keys: Keys) -> Iterator[engine.Rows]:
+    """Yield the tensors of each batch with the keys of its inputs."""
+    first = 0
+    for batch in batches:
+        count = len(batch.tensors[0])
+        labels = range(first, first + count) if keys is None else keys[first : first + count]
+        if len(labels) != count:
+            raise InputError(f"{first + len(labels)} keys for more inputs: give one key per input")
+        yield batch.tensors, noise.label_keys(labels)
+        first += count
+    if keys is not None and first != len(keys):
+        raise InputError(f"{len(keys)} keys for {first} inputs: give one key per input")
 
-    Raises InputError when there is no batch.
-    """
-    outputs = parallel_map(lambda batch: function(batch.to(device)), list(batches), device)
-    if not outputs:
-        raise InputError("no batch to predict: the inputs are empty")
-    return torch.cat(outputs)
+
+def _source(model: nn.Module, seed: int) -> tuple[nn.Module, engine.Source]:
+    """Return the network of a model and what is random in it."""
+    if isinstance(model, WeightPosterior):
+        return model.network, Weights(model, seed)
+    return model, Dropout(model, seed)
+
+
+def _sampled(
+    model: nn.Module, data: Any, T: int, seed: int, options: _Options
+) -> Iterator[np.ndarray]:
+    network, source = _source(model, seed)
+    with ExitStack() as stack:
+        stack.enter_context(engine.lock(network))
+        batches = _read(model, data, options)
+        first = next(batches)
+        device = first.tensors[0].device
+        stack.enter_context(engine.arithmetic(device, options.dtype))
+        adapted = inputs.adapted(network, first, options.forward, options.output)
+        stack.enter_context(engine.evaluation(adapted))
+        stack.enter_context(source.context(adapted, prefix.few_of(first.tensors, 2)))
+        part = prefix.split(adapted, first.tensors, source)
+        rows = _with_keys(itertools.chain([first], batches), options.keys)
+        limits = engine.BLOCK[device.type], engine.PACK[device.type]
+        bar = tqdm(unit="sample", desc="samples", disable=not options.progress, leave=False)
+        stack.enter_context(bar)
+        for block in engine.blocks(rows, part.prefix, part.known, limits[0]):
+            logits = []
+            for found in engine.block_samples(source, part, T, block, limits[1]):
+                logits.append(found)
+                bar.update(found.shape[0] * found.shape[1])
+            yield probabilities(torch.cat(logits)).cpu().numpy()
+
+
+def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Iterator[np.ndarray]:
+    """Yield probabilities float32 (networks, n, C), one sample per network."""
+    for network in networks[1:]:
+        network.to(options.device or engine.device_of(networks[0]))
+    batches = _read(networks[0], data, options)
+    first = next(batches)
+    device = first.tensors[0].device
+    with ExitStack() as stack:
+        stack.enter_context(engine.arithmetic(device, options.dtype))
+        adapted = []
+        for network in networks:
+            stack.enter_context(engine.lock(network))
+            stack.enter_context(engine.evaluation(network))
+            adapted.append(inputs.adapted(network, first, options.forward, options.output))
+            few = prefix.few_of(first.tensors, 2)
+            inputs.checked_logits(adapted[-1](*few), 2)
+        stream = itertools.chain([first], batches)
+        while group := list(itertools.islice(stream, AT_ONCE)):
+            found = [_pass(network, group, device) for network in adapted]
+            yield probabilities(torch.stack(found)).cpu().numpy()
+
+
+def _pass(network: inputs.Adapted, group: list[inputs.Batch], device: torch.device) -> torch.Tensor:
+    return torch.cat(engine.parallel_map(lambda batch: network(*batch.tensors), group, device))
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
@@ -97,76 +207,27 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
     return logits.float().softmax(-1)
 
 
-def deterministic(network: nn.Module, batches: Iterable[torch.Tensor]) -> np.ndarray:
-    """Return the network's own probabilities float32 (1, N, C) for batches of inputs."""
-    with evaluation(network):
-        return probabilities(map_batches(batches, network, device_of(network)))[None].cpu().numpy()
+def map_batches(data: Any, function: Draw, device: torch.device) -> torch.Tensor:
+    """Return function(batch) of every batch, concatenated on `device`.
 
-
-def first_batch(batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return the first batch and the list of all batches; raises InputError when there is none."""
-    batches = list(batches)
-    if not batches or not len(batches[0]):
-        raise InputError("no batch to predict: the inputs are empty")
-    return batches[0], batches
-
-
-def sampled(
-    batches: Sequence[torch.Tensor],
-    T: int,
-    shared: Callable[[torch.Tensor], Tensors],
-    prepare: Callable[[range], Callable[[list[Tensors]], list[torch.Tensor]]],
-    device: torch.device,
-    pack: bool = False,
-    progress: bool = False,
-    half: bool = False,
-) -> np.ndarray:
-    """Return probabilities float32 (T, N, C) of batches (n, ...).
-
-    `shared(batch)` gives the values that all samples share: a tuple of tensors (n, ...).
-    `prepare(ts)` returns a function that runs the samples `ts` (a range) on a list of such tuples.
-    That function returns a list of logits (len(ts) * n, C), ordered by sample. It is made anew for
-    every block. With `pack`, several small samples run as one batch. With `half`, the device
-    computes in bfloat16: other digits, the same draws. Raises InputError when T < 1.
+    Raises InputError when there is no batch.
     """
-    if T < 1:
-        raise InputError(f"T is {T}: give at least one sample")
-    count = T * sum(map(len, batches))
-    bar = tqdm(total=count, unit="sample", desc="samples", disable=not progress, leave=False)
-    parts = []
-    with bar, torch.autocast(device.type, torch.bfloat16, enabled=half):
-        for block in _blocks(batches, shared, device):
-            rows = sum(len(values[0]) for values in block)
-            size = max(1, PACK // max(1, max(map(_bytes, block)))) if pack else 1
-            logits = []
-            for first in range(0, T, size):
-                ts = range(first, min(T, first + size))
-                run = prepare(ts)
-                outputs = [part.float().unflatten(0, (len(ts), -1)) for part in run(block)]
-                logits.append(torch.cat(outputs, 1))
-                bar.update(len(ts) * rows)
-            parts.append(probabilities(torch.cat(logits)).cpu())
-    return torch.cat(parts, 1).numpy()
+    batches = [batch.tensors[0] for batch in inputs.batches(data, 64, False, device, None)]
+    return torch.cat(engine.parallel_map(function, batches, device))
 
 
-def _bytes(values: Tensors) -> int:
-    return sum(value.numel() * value.element_size() for value in values)
+def draws(model: Model, T: int, seed: int, keys: Keys = None) -> list[Draw]:
+    """Return T fixed functions of inputs x (N, C, H, W) to logits (N, classes).
 
-
-def _blocks(
-    batches: Iterable[torch.Tensor],
-    shared: Callable[[torch.Tensor], Tensors],
-    device: torch.device,
-) -> Iterator[list[Tensors]]:
-    """Yield lists of shared values, each of as many batches as fit into `BLOCK` bytes (min. 1)."""
-    block: list[Tensors] = []
-    held = 0
-    for batch in batches:
-        values = shared(batch.to(device))
-        if block and held + _bytes(values) > BLOCK:
-            yield block
-            block, held = [], 0
-        block.append(values)
-        held += _bytes(values)
-    if block:
-        yield block
+    They are differentiable in x. Draw t is sample t of `sample` for the same model, seed and keys.
+    Raises InputError as `sample` does.
+    """
+    count = _count(T)
+    if not isinstance(model, nn.Module) or isinstance(model, nn.ModuleList):
+        return list(model)
+    if isinstance(model, WeightPosterior):
+        with torch.no_grad():
+            draw = model.drawer()
+            weights = [draw(seed, t) for t in range(count)]
+        return [functools.partial(model.logits, weights=drawn) for drawn in weights]
+    return [FixedDropout(model, seed, t, keys) for t in range(count)]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import sampling
+from deepfake_uncertainty.uncertainty import engine, sampling
 
 # Search bounds: a network that is always right on its calibration data has no best temperature.
 BOUNDS = 1e-2, 1e2
@@ -43,10 +43,9 @@ def fit(
             f"{len(x)} inputs and {len(y)} labels: a temperature needs the videos of a"
             " calibration split"
         )
-    with sampling.evaluation(scaled.network):
-        device = sampling.device_of(scaled.network)
-        batches = torch.as_tensor(x).split(64)
-        logits = sampling.map_batches(batches, scaled.network, device).double().cpu()
+    with engine.evaluation(scaled.network):
+        device = engine.device_of(scaled.network)
+        logits = sampling.map_batches(x, scaled.network, device).double().cpu()
     labels = torch.as_tensor(np.asarray(y), dtype=torch.long)
 
     def nll(log_temperature: float) -> float:

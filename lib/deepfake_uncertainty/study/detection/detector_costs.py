@@ -11,7 +11,7 @@ from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.training import detector_inputs, models, predict
 from deepfake_uncertainty.training.config import Run
-from deepfake_uncertainty.uncertainty import sampling
+from deepfake_uncertainty.uncertainty import sample
 
 
 def cost_table(
@@ -53,6 +53,6 @@ def inputs_per_second(network: nn.Module, x: torch.Tensor, count: int, repeats: 
     with threads(count):
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            sampling.deterministic(network, [x])
+            sample([network], [x])
             seconds.append(time.perf_counter() - start)
     return len(x) / min(seconds[1:])  # the first call warms up

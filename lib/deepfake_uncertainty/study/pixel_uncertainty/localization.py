@@ -18,7 +18,7 @@ from deepfake_uncertainty.evaluation import metric_tables, metrics
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.training.predict import Fitted
 from deepfake_uncertainty.uncertainty import maps
-from deepfake_uncertainty.uncertainty.sampling import device_of
+from deepfake_uncertainty.uncertainty.engine import device_of
 
 KEY = [*leakage.KEY, "identity"]
 BATCH = 32

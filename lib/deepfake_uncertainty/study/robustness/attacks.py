@@ -18,7 +18,7 @@ from deepfake_uncertainty.study.robustness import clips as clip_module
 from deepfake_uncertainty.study.robustness.clips import Clips, Preprocessing
 from deepfake_uncertainty.training.predict import Fitted
 from deepfake_uncertainty.uncertainty import maps
-from deepfake_uncertainty.uncertainty.sampling import device_of
+from deepfake_uncertainty.uncertainty.engine import device_of
 
 # PGD's steps together are this many times the strength, so that any point of the ball can be
 # reached (Madry et al. 2018).

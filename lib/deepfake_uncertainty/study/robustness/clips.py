@@ -18,7 +18,7 @@ from deepfake_uncertainty.detectors import registry
 from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.evaluation import decide
-from deepfake_uncertainty.training import detector_inputs
+from deepfake_uncertainty.training import detector_inputs, predict
 from deepfake_uncertainty.training.predict import Fitted, Samples
 
 # Track -> (crops (F, 3, S, S) in [0, 1] -> inputs (m, C, H, W))
@@ -113,7 +113,7 @@ def sample_clips(
 ) -> Samples:
     """Return Samples of a Fitted on the `clip_inputs` of Clips."""
     x, rows = clip_inputs(clips, model.detector, crops, count)
-    return Samples(model.sample(x, T), rows)
+    return Samples(model.sample(x, T, predict.video_keys(rows)), rows)
 
 
 def calibrated_rule(
@@ -124,7 +124,7 @@ def calibrated_rule(
     It is calibrated on `count` inputs of each val video of `index`.
     """
     x, rows = detector_inputs.load_inputs(index[index["split"] == "val"], model.detector, count)
-    videos = decide.score_videos(model.sample(x, T), rows)
+    videos = decide.score_videos(model.sample(x, T, predict.video_keys(rows)), rows)
     return decide.calibrate(videos["p_fake"], videos["label"], alpha)
 
 

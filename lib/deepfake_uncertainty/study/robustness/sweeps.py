@@ -42,17 +42,15 @@ class Target(NamedTuple):
     def samples(self, T: int, parts: Sequence[np.ndarray]) -> list[Samples]:
         """Return the Samples of each of `parts`, inputs (M, C, H, W), all by the same draws."""
         count = len(self.clips.index)
-        if self.model.method.by_row:  # the same row has the same draw in each part
-            probabilities = [self.model.sample(x, T) for x in parts]
-        else:
-            ends = np.cumsum([len(x) for x in parts])
-            joined = self.model.sample(np.concatenate(parts), T)
-            probabilities = np.split(joined, ends[:-1], axis=1)
-        samples = []
-        for x, part in zip(parts, probabilities, strict=True):
-            places = np.repeat(np.arange(count), len(x) // count)
-            samples.append(Samples(part, self.clips.index.iloc[places].reset_index(drop=True)))
-        return samples
+        places = [np.repeat(np.arange(count), len(x) // count) for x in parts]
+        rows = self.clips.index.iloc[np.concatenate(places)].reset_index(drop=True)
+        joined = self.model.sample(np.concatenate(parts), T, predict.video_keys(rows))
+        all_samples, ends = Samples(joined, rows), np.cumsum([len(x) for x in parts])
+        numbers = np.arange(len(rows))
+        return [
+            all_samples.rows((numbers >= end - len(x)) & (numbers < end))
+            for x, end in zip(parts, ends, strict=True)
+        ]
 
 
 def make_target(

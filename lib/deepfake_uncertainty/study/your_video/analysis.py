@@ -42,9 +42,9 @@ def analyze(
     rule = decide.calibrate(known.mean(0)[:, 1], known_rows["label"].to_numpy(), alpha)
     familiarity = familiarity_check.Guard(detector, index, run).judge(track, judged)
     model = predict.fitted(detector, method, index, run)
-    probabilities = model.sample(judged, run.T).mean(1, keepdims=True)
+    probabilities = model.sample(judged, run.T, np.zeros(len(judged), int)).mean(1, keepdims=True)
     p_fake = float(probabilities.mean(0)[0, 1])
-    windows = _windows(model.sample(x, run.T), track.times[starts])
+    windows = _windows(model.sample(x, run.T, np.zeros(len(x), int)), track.times[starts])
     return Report(
         video=Path(path).name,
         seconds=float(track.times[-1] + 1 / track.fps),

@@ -26,7 +26,7 @@ def by_region(track: Track, spec: DetectorSpec, model: Fitted, T: int) -> pd.Dat
     hidden = [
         place for place, (way, _) in enumerate(occlusion.VARIANTS) if way in ("whole", "hidden")
     ]
-    probabilities = model.sample(x[hidden, 0], T)
+    probabilities = model.sample(x[hidden, 0], T, np.zeros(len(hidden), int))
     scores = metric_tables.uncertainty_scores(probabilities)
     columns = {"p_fake": probabilities.mean(0)[:, 1]}
     columns |= {name: scores[name] for name in ("total", "epistemic")}

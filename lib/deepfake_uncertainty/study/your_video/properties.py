@@ -8,7 +8,7 @@ from deepfake_uncertainty.datasets.tracks import Track
 from deepfake_uncertainty.detectors.base import DetectorSpec, evenly_spaced
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.training import predict
-from deepfake_uncertainty.uncertainty import sampling
+from deepfake_uncertainty.uncertainty import engine, sampling
 
 NEIGHBOURS = 5
 SAMPLED_FRAMES = 16  # per video, for brightness, contrast and sharpness
@@ -71,11 +71,9 @@ def deep_features(model: predict.Fitted, x: np.ndarray) -> np.ndarray:
 
     Inputs x are (N, C, H, W).
     """
-    with threads(model.recipe.threads), sampling.evaluation(model.model):
+    with threads(model.recipe.threads), engine.evaluation(model.model):
         network = model.model.get_submodule("features")
-        features = sampling.map_batches(
-            predict.batches(x), network, sampling.device_of(model.model)
-        )
+        features = sampling.map_batches(predict.batches(x), network, engine.device_of(model.model))
     return torch.nn.functional.normalize(features, dim=1).cpu().numpy()
 
 

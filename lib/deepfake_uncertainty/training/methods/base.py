@@ -1,7 +1,7 @@
 """The interface of an uncertainty method: how its model is trained, and how it is sampled."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,10 @@ from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.training import models
 from deepfake_uncertainty.training.config import Settings
-from deepfake_uncertainty.uncertainty import dropout, sampling
+from deepfake_uncertainty.uncertainty import dropout, sample
 
 Batches = Iterable[torch.Tensor]  # of inputs (n, C, H, W)
+Keys = Sequence | np.ndarray | None  # a label (N,) per input
 
 
 class ModelConfig(NamedTuple):
@@ -54,14 +55,14 @@ class Method:
     name: on the command line and in tables; label: in figures.
     blank(config): returns an untrained model of a `ModelConfig`.
     fit(config, data): returns (the model trained on `Data`, the cache keys of its parts).
-    sample(model, batches, T, seed, detector): returns probabilities float32 (T, N, classes) of an
-    iterable of batches (n, C, H, W) with N inputs in all.
+    sample(model, batches, T, seed, detector, keys): returns probabilities float32 (T, N, classes)
+    of an iterable of batches (n, C, H, W) with N inputs in all. `keys` are labels (N,), or None;
+    inputs of one label, such as the frames of a video, are to share what is drawn.
     draws(model, T, seed): returns T fixed, differentiable functions of inputs to logits, for
     attacks and pixel maps.
     parts(model): returns the modules that the cache keys belong to, in the order of the keys.
     splits: the splits whose videos the method learns from.
     stochastic: True when it gives T samples; False when it gives one sample per network.
-    by_row: True when a draw differs between the rows of a batch, False when it is the same.
     order: its position among the methods.
     color, linestyle: in figures (None: chosen from the name).
     """
@@ -75,7 +76,6 @@ class Method:
     parts: Callable[..., list[nn.Module]] = _itself
     splits: tuple[str, ...] = ("train",)
     stochastic: bool = True
-    by_row: bool = False
     order: int = 99
     color: str | None = None
     linestyle: str = "-"
@@ -101,10 +101,27 @@ def fit_network(
 
 
 def sample_once(
-    model: nn.Module, batches: Batches, T: int, seed: int, detector: DetectorSpec
+    model: nn.Module,
+    batches: Batches,
+    T: int,
+    seed: int,
+    detector: DetectorSpec,
+    keys: Keys = None,
 ) -> np.ndarray:
     """Return the one sample (1, N, classes) of a deterministic network, whatever T and seed."""
-    return sampling.deterministic(model, batches)
+    return sample([model], batches)
+
+
+def sample_many(
+    model: nn.Module,
+    batches: Batches,
+    T: int,
+    seed: int,
+    detector: DetectorSpec,
+    keys: Keys = None,
+) -> np.ndarray:
+    """Return probabilities float32 (T, N, classes) of a stochastic model."""
+    return sample(model, batches, T, seed, keys=keys)
 
 
 def draw_once(model: nn.Module, T: int, seed: int) -> list[Callable[[torch.Tensor], torch.Tensor]]:

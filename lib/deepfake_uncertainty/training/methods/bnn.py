@@ -1,14 +1,13 @@
 """Bayesian neural network: a mean-field Gaussian posterior (Blundell et al. 2015)."""
 
-import numpy as np
 from torch import nn
 
-from deepfake_uncertainty.detectors.base import Classifier, DetectorSpec
+from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.training import models, train
 from deepfake_uncertainty.training.config import Settings
 from deepfake_uncertainty.training.methods import base
-from deepfake_uncertainty.uncertainty import bayes
+from deepfake_uncertainty.uncertainty import bayes, draws
 
 PARTS = "all", "last_stage"
 
@@ -39,25 +38,14 @@ def fit(config: base.ModelConfig, data: base.Data) -> tuple[nn.Module, list[str]
     return model, [key]
 
 
-def sample(
-    model: bayes.VariationalPosterior,
-    batches: base.Batches,
-    T: int,
-    seed: int,
-    detector: DetectorSpec,
-) -> np.ndarray:
-    """Return probabilities float32 (T, N, classes), one draw of the weights per sample."""
-    return bayes.samples(model, batches, T, seed)
-
-
 METHODS = [
     base.Method(
         "bnn",
         "Bayesian network",
         blank,
         fit,
-        sample,
-        bayes.draws,
+        base.sample_many,
+        draws,
         order=3,
         color="#88CCEE",
         linestyle="-.",

@@ -1,14 +1,10 @@
 """Deep ensemble (Lakshminarayanan et al. 2017): one sample per network, each of another seed."""
 
-from collections.abc import Callable
-
-import numpy as np
 from torch import nn
 
-from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.training.methods import base
-from deepfake_uncertainty.uncertainty import sampling
+from deepfake_uncertainty.uncertainty import draws
 
 
 def seeds(config: base.ModelConfig) -> list[int]:
@@ -34,19 +30,6 @@ def fit(config: base.ModelConfig, data: base.Data) -> tuple[nn.Module, list[str]
     return nn.ModuleList(network for network, _ in found), [key for _, (key,) in found]
 
 
-def sample(
-    members: nn.ModuleList, batches: base.Batches, T: int, seed: int, detector: DetectorSpec
-) -> np.ndarray:
-    """Return probabilities float32 (members, N, classes), one sample per network, whatever T."""
-    batches = list(batches)
-    return np.concatenate([sampling.deterministic(network, batches) for network in members])
-
-
-def draws(members: nn.ModuleList, T: int, seed: int) -> list[Callable]:
-    """Return the networks, whatever T."""
-    return list(members)
-
-
 def networks(members: nn.ModuleList) -> list[nn.Module]:
     """Return the networks, each of which has its own cache key."""
     return list(members)
@@ -58,7 +41,7 @@ METHODS = [
         "deep ensemble",
         blank,
         fit,
-        sample,
+        base.sample_many,
         draws,
         parts=networks,
         stochastic=False,

@@ -1,19 +1,7 @@
 """Monte Carlo dropout (Gal and Ghahramani 2016): T masks of the dropout of the training."""
 
-import numpy as np
-from torch import nn
-
-from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.training.methods import base
-from deepfake_uncertainty.uncertainty import dropout
-
-
-def sample(
-    model: nn.Module, batches: base.Batches, T: int, seed: int, detector: DetectorSpec
-) -> np.ndarray:
-    """Return probabilities float32 (T, N, classes), one mask per sample and row."""
-    return dropout.mc_dropout(model, batches, T, seed)
-
+from deepfake_uncertainty.uncertainty import draws
 
 METHODS = [
     base.Method(
@@ -21,9 +9,8 @@ METHODS = [
         "MC dropout",
         base.build_network,
         base.fit_network,
-        sample,
-        dropout.draws,
-        by_row=True,
+        base.sample_many,
+        draws,
         order=2,
         color="#CC6677",
         linestyle="--",

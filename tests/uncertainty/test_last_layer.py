@@ -11,14 +11,12 @@ from torch.nn import functional
 
 from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import laplace, sampling
+from deepfake_uncertainty.uncertainty import laplace, last_layer, sample
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    posterior = laplace.LastLayer(trained_classifier())
-    laplace.fit(posterior, X, Y)
-    return posterior
+    return laplace(trained_classifier(), X, Y)
 
 
 def log_likelihood(features, weights):
@@ -50,11 +48,11 @@ def test_curvature_evidence_and_predictions_equal_those_of_laplace_torch(fitted)
     likelihood = log_likelihood(features_and_ones(fitted), fitted.weights())
     squares = fitted.weights().square().sum().item()
     for precision in (0.1, 1.0, 30.0):
-        ours = laplace.log_evidence(likelihood, squares, fitted.curvature, precision)
+        ours = last_layer.log_evidence(likelihood, squares, fitted.curvature, precision)
         theirs = reference.log_marginal_likelihood(prior_precision=torch.tensor(precision)).item()
         assert ours == pytest.approx(theirs, rel=1e-4)
     reference.prior_precision = fitted.precision.clone()
-    drawn = laplace.samples(fitted, X.split(25), 4000, 0).mean(0)
+    drawn = sample(fitted, X.split(25), 4000, 0).mean(0)
     expected = reference(X, pred_type="nn", link_approx="mc", n_samples=4000)
     np.testing.assert_allclose(drawn, expected, atol=0.02)
 
@@ -64,7 +62,7 @@ def test_laplace_precision_is_a_maximum(fitted):
     likelihood = log_likelihood(features_and_ones(fitted).double(), weights)
     squares, best = weights.square().sum().item(), fitted.precision.item()
     lower, evidence, higher = (
-        laplace.log_evidence(likelihood, squares, curvature, best * k) for k in (0.9, 1, 1.1)
+        last_layer.log_evidence(likelihood, squares, curvature, best * k) for k in (0.9, 1, 1.1)
     )
     assert evidence > lower and evidence > higher
 
@@ -72,13 +70,14 @@ def test_laplace_precision_is_a_maximum(fitted):
 def test_a_sharp_prior_gives_the_deterministic_network(fitted):
     sharp = copy.deepcopy(fitted)
     sharp.precision.fill_(1e12)
-    expected = np.repeat(sampling.deterministic(fitted.network, [X]), 3, 0)
-    np.testing.assert_allclose(laplace.samples(sharp, [X], 3, 0), expected, atol=1e-4)
+    expected = np.repeat(sample([fitted.network], [X]), 3, 0)
+    np.testing.assert_allclose(sample(sharp, [X], 3, 0), expected, atol=1e-4)
 
 
 def test_laplace_draws_have_the_inverse_curvature_as_covariance(fitted):
-    generators = (torch.Generator().manual_seed(k) for k in range(4000))
-    draws = torch.stack([fitted.draw(generator).flatten() for generator in generators]).detach()
+    draw = fitted.drawer()
+    found = [torch.cat([w, b[:, None]], 1) for w, b in (draw(0, t).values() for t in range(4000))]
+    draws = torch.stack(found).flatten(1).detach()
     inverse = torch.diag(1 / (fitted.curvature + fitted.precision))
     expected = fitted.directions @ inverse @ fitted.directions.T
     largest = expected.diag().max()
@@ -88,12 +87,12 @@ def test_laplace_draws_have_the_inverse_curvature_as_covariance(fitted):
 
 
 def test_laplace_samples_depend_on_seed_and_sample_alone(fitted):
-    whole = laplace.samples(fitted, X.split(60), 4, 5)
-    np.testing.assert_allclose(whole, laplace.samples(fitted, X.split(7), 4, 5), atol=1e-6)
-    np.testing.assert_allclose(whole[:2], laplace.samples(fitted, [X], 2, 5), atol=1e-6)
-    assert not np.allclose(whole, laplace.samples(fitted, [X], 4, 6))
+    whole = sample(fitted, X.split(60), 4, 5)
+    np.testing.assert_allclose(whole, sample(fitted, X.split(7), 4, 5), atol=1e-6)
+    np.testing.assert_allclose(whole[:2], sample(fitted, [X], 2, 5), atol=1e-6)
+    assert not np.allclose(whole, sample(fitted, [X], 4, 6))
 
 
 def test_a_layer_too_large_for_its_matrix_is_refused():
     with pytest.raises(InputError, match="up to 6000"):
-        laplace.LastLayer(Classifier(nn.Flatten(), 3000, 2, 0.1))
+        last_layer.LastLayer(Classifier(nn.Flatten(), 3000, 2, 0.1))

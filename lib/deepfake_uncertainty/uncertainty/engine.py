@@ -1,0 +1,157 @@
+"""How samples are run: blocks of batches whose shared values stay in memory, several at once.
+
+What all samples share (`prefix`) is computed once per block of inputs and stays in memory while the
+samples are drawn. A block has as many batches as fit into `BLOCK` bytes. Random numbers depend on
+the seed, the sample and the key of the input only, so neither the size of a batch nor that of a
+block changes a sample.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from deepfake_uncertainty.seeding import threads
+from deepfake_uncertainty.uncertainty import prefix
+from deepfake_uncertainty.uncertainty.inputs import Tensors
+
+# Bytes of shared values that are kept at a time, and of the largest tensor of a packed batch.
+BLOCK = {"cpu": 256 << 20, "cuda": 4 << 30}
+PACK = {"cpu": 16 << 20, "cuda": 1 << 30}
+
+Value = TypeVar("Value")
+Result = TypeVar("Result")
+Rows = tuple[Tensors, torch.Tensor]  # the tensors (n, ...) of a batch and the keys int64 (n,)
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+class Source(prefix.Source, Protocol):
+    """A `prefix.Source` that also prepares a network and runs blocks of batches.
+
+    widest: bytes of the largest tensor per input in a pass of the suffix.
+    """
+
+    widest: float
+
+    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
+        """Return the context of all passes; raises InputError for what cannot be sampled."""
+
+    def run_block(self, part: prefix.Split, ts: range, block: Sequence[Rows]) -> list[torch.Tensor]:
+        """Return the logits (len(ts) * n, C) of each batch of a block."""
+
+
+def lock(network: nn.Module) -> threading.RLock:
+    """Return the lock of a network: passes change its modes and weights, one caller at a time."""
+    with _locks_lock:
+        return _locks.setdefault(network, threading.RLock())
+
+
+@contextmanager
+def evaluation(network: nn.Module) -> Iterator[None]:
+    """Put `network` in evaluation mode without gradients, and restore its modules afterwards."""
+    before = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of the network's parameters; the processor for one without any."""
+    return next((value.device for value in network.parameters()), torch.device("cpu"))
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """Return the type of the first floating-point parameter; float32 for a network without any."""
+    values = (value.dtype for value in network.parameters() if value.is_floating_point())
+    return next(values, torch.float32)
+
+
+@contextmanager
+def arithmetic(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Compute without gradients, in `dtype` where that is safe; None is full precision."""
+    with (
+        torch.no_grad(),
+        # A GPU would otherwise round the inputs of convolutions to 10 bits.
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype is not None),
+        torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None),
+    ):
+        yield
+
+
+def parallel_map(
+    function: Callable[[Value], Result], values: Sequence[Value], device: torch.device
+) -> list[Result]:
+    """Return [function(value) for value in values], without gradients, on all threads of PyTorch.
+
+    Two batches side by side, one thread each, take less time than one after the other on two
+    threads. `function` must not change shared state.
+    """
+    count = min(torch.get_num_threads(), len(values)) if device.type == "cpu" else 1
+    half, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+
+    def apply(value: Value) -> Result:
+        # Gradient mode and precision are settings per thread, which a new thread does not inherit.
+        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=half):
+            return function(value)
+
+    if count < 2:
+        return [apply(value) for value in values]
+    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+    with threads(1), pool:
+        return list(pool.map(apply, values))
+
+
+def size_in_bytes(values: Tensors) -> int:
+    """Return the number of bytes of some tensors."""
+    return sum(value.numel() * value.element_size() for value in values)
+
+
+def blocks(
+    batches: Iterable[Rows], shared: Callable[..., Tensors], known: Tensors | None, limit: int
+) -> Iterator[list[Rows]]:
+    """Yield lists of shared values and keys, each of as many batches as fit into `limit` bytes.
+
+    `known` are the shared values of the first batch, None where they are to be computed.
+    """
+    block: list[Rows] = []
+    held = 0
+    for tensors, rows in batches:
+        values = shared(*tensors) if known is None else known
+        known = None
+        if block and held + size_in_bytes(values) > limit:
+            yield block
+            block, held = [], 0
+        block.append((values, rows))
+        held += size_in_bytes(values)
+    if block:
+        yield block
+
+
+def samples_at_once(part: prefix.Split, widest: float, block: Sequence[Rows], limit: int) -> int:
+    """Return how many samples of a block form one batch: as many as fit into `limit` bytes."""
+    if not part.packs:
+        return 1
+    largest = max(max(size_in_bytes(values), widest * len(rows)) for values, rows in block)
+    return max(1, int(limit // max(1, largest)))
+
+
+def block_samples(
+    source: Source, part: prefix.Split, T: int, block: Sequence[Rows], limit: int
+) -> Iterator[torch.Tensor]:
+    """Yield logits float (t, n, C) of a block with n inputs, T samples in all, in order."""
+    size = samples_at_once(part, source.widest, block, limit)
+    for first in range(0, T, size):
+        ts = range(first, min(T, first + size))
+        logits = source.run_block(part, ts, block)
+        yield torch.cat([values.float().unflatten(0, (len(ts), -1)) for values in logits], 1)

@@ -1,0 +1,209 @@
+"""A network as a graph of calls: traced, tried, divided at what is random, and folded.
+
+Folding puts batch normalization into the convolution before it. That saves passes over the values,
+which pays in a suffix, since that runs T times.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from deepfake_uncertainty.uncertainty.inputs import Tensors
+
+Nodes = set[fx.Node]
+IsRandom = Callable[[fx.GraphModule, fx.Node], bool]  # of a node that has just run
+GEOMETRY = (
+    "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
+    "padding_mode",
+)  # fmt: skip
+HOOKS = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return True when something of the user's runs before or after the module."""
+    return any(getattr(module, name) for name in HOOKS)
+
+
+class _Tracer(fx.Tracer):
+    """A tracer that enters the modules with something random inside, and no others."""
+
+    def __init__(self, entered: set[str], closed: set[str]) -> None:
+        super().__init__()
+        self.entered, self.closed, self.path = entered, closed, [""]
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        inside = any(part == name or part.startswith(f"{name}.") for part in self.entered)
+        opaque = name in self.closed or has_hooks(module)
+        return opaque or not inside or not list(module.children())
+
+    def call_module(self, module: nn.Module, forward: Callable, args: Any, kwargs: Any) -> Any:
+        name = self.path_of_module(module)
+        self.path.append(name)
+        found = super().call_module(module, forward, args, kwargs)
+        self.path.pop()
+        return found
+
+
+def traced(network: nn.Module, entered: set[str]) -> fx.GraphModule:
+    """Return the graph of a network; a module that cannot be traced is one node of it."""
+    closed: set[str] = set()
+    while True:
+        tracer = _Tracer(entered, closed)
+        try:
+            return fx.GraphModule(network, tracer.trace(network))
+        except Exception:
+            # The outermost module that adapts the network to its inputs is no node.
+            if tracer.path[-1] in ("", "network") or tracer.path[-1] in closed:
+                raise
+            closed.add(tracer.path[-1])
+
+
+class Trial(fx.Interpreter):
+    """Runs a graph once; notes the random nodes, what depends on them, and what has rows.
+
+    `rows` are the nodes whose value is a tensor with one row per input.
+    """
+
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        is_random: IsRandom,
+        context: AbstractContextManager,
+        values: Tensors,
+    ) -> None:
+        super().__init__(graph)
+        self.graph_module = graph
+        self.is_random, self.count = is_random, len(values[0])
+        self.random: Nodes = set()
+        self.rows: Nodes = set()
+        with context:
+            self.run(*values)
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        depends = any(argument in self.random for argument in node.all_input_nodes)
+        # Asked of every node: the source counts what has run.
+        is_random = self.is_random(self.graph_module, node)
+        if node.op != "output" and (is_random or depends):
+            self.random.add(node)
+        is_rows = isinstance(value, torch.Tensor) and value.ndim and len(value) == self.count
+        if is_rows and node.op != "get_attr":
+            self.rows.add(node)
+        return value
+
+
+def repeated(graph: fx.GraphModule, random: Nodes, rows: Nodes) -> Nodes:
+    """Return the nodes without one row per input that the suffix needs: it computes them again."""
+    found: Nodes = set()
+    for node in reversed(graph.graph.nodes):
+        if node.op == "output" or node in rows or node in random:
+            continue
+        if any(user in random | found for user in node.users):
+            found.add(node)
+    return found
+
+
+def divide(
+    graph: fx.GraphModule, random: Nodes, again: Nodes
+) -> tuple[fx.GraphModule, fx.GraphModule, list[fx.Node]]:
+    """Return the prefix, the suffix, and the nodes whose values the prefix hands to the suffix.
+
+    Nodes of `random` are in the suffix, nodes of `again` in both.
+    """
+    nodes, first, second = list(graph.graph.nodes), fx.Graph(), fx.Graph()
+    early = [node for node in nodes if node not in random and node.op != "output"]
+    late = random | again
+
+    def leaves_prefix(node: fx.Node) -> bool:
+        return any(user in late or user.op == "output" for user in node.users)
+
+    needed = [node for node in early if node not in again and leaves_prefix(node)]
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in early:
+        copies[node] = first.node_copy(node, copies.__getitem__)
+    first.output(tuple(copies[node] for node in needed))
+    copies = {node: second.placeholder(f"shared_{number}") for number, node in enumerate(needed)}
+    for node in nodes:
+        if node in late:
+            copies[node] = second.node_copy(node, copies.__getitem__)
+        elif node.op == "output":
+            second.output(fx.map_arg(node.args[0], copies.__getitem__))
+    return fx.GraphModule(graph, first), fx.GraphModule(graph, second), needed
+
+
+def fold(graph: fx.GraphModule, stochastic: set[str], tied: set[int]) -> dict[str, torch.Tensor]:
+    """Fold normalization in all traceable parts of `graph`; return factors of stochastic weights.
+
+    `stochastic` are names of parameters, `tied` the ids of parameters that have several names: they
+    are left alone. A drawn weight of the factors {name: tensor} is to be multiplied by its factor.
+    A graph has its own tree of modules, so the network that it came from stays as it was.
+    """
+    drawn = {id(value) for name, value in graph.named_parameters() if name in stochastic}
+    for name in {node.target for node in graph.graph.nodes if node.op == "call_module"}:
+        part = graph.get_submodule(name)
+        is_fixed = not drawn & {id(value) for value in part.parameters()}
+        if is_fixed and list(part.children()) and not any(map(has_hooks, part.modules())):
+            try:
+                traced = fx.symbolic_trace(part)
+            except Exception:  # a part that cannot be traced stays: folding only saves time
+                continue
+            _fold_one(traced, set(), tied)
+            graph.set_submodule(name, traced)
+    return _fold_one(graph, stochastic, tied)
+
+
+def _fused(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    """Return a convolution that also normalizes; it is made without random weights of its own."""
+    assert norm.running_mean is not None and norm.running_var is not None  # `_can_fold`
+    geometry: dict[str, Any] = {name: getattr(convolution, name) for name in GEOMETRY}
+    fused = nn.Conv2d(**geometry, device="meta")
+    fused.weight, fused.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps,
+        norm.weight, norm.bias,
+    )  # fmt: skip
+    return fused.eval()
+
+
+def _can_fold(convolution: nn.Module, norm: nn.Module, tied: set[int]) -> bool:
+    # Exact types: a subclass may do more, such as timm's normalization with an activation.
+    if type(convolution) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
+        return False
+    weights = [*convolution.parameters(), *norm.parameters()]
+    is_plain = not has_hooks(convolution) and not has_hooks(norm)
+    has_statistics = norm.running_mean is not None and norm.running_var is not None
+    # In training mode it normalizes by the batch, whatever it has learnt.
+    return is_plain and has_statistics and not norm.training and not tied & set(map(id, weights))
+
+
+def _fold_one(
+    graph: fx.GraphModule, stochastic: set[str], tied: set[int]
+) -> dict[str, torch.Tensor]:
+    """Fold normalization in one graph; return the factors of its stochastic weights."""
+    targets = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
+    scales: dict[str, torch.Tensor] = {}
+    for node in list(graph.graph.nodes):
+        before = node.all_input_nodes[0] if node.all_input_nodes else None
+        if before is None or not node.op == before.op == "call_module" or len(before.users) != 1:
+            continue
+        convolution, norm = graph.get_submodule(before.target), graph.get_submodule(node.target)
+        called_once = targets[before.target] == targets[node.target] == 1
+        must_be_fixed = {f"{before.target}.bias", f"{node.target}.weight", f"{node.target}.bias"}
+        if not called_once or stochastic & must_be_fixed or not _can_fold(convolution, norm, tied):
+            continue
+        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        if f"{before.target}.weight" in stochastic:
+            assert norm.running_var is not None
+            weight = 1 if norm.weight is None else norm.weight
+            scale = (norm.running_var + norm.eps).rsqrt() * weight
+            scales[f"{before.target}.weight"] = scale.view(-1, 1, 1, 1)
+        graph.set_submodule(before.target, _fused(convolution, norm))
+        node.replace_all_uses_with(before)
+        graph.graph.erase_node(node)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return scales

@@ -1,0 +1,228 @@
+"""What a network drops at random in training, with masks that depend on a key alone.
+
+Every kind of dropout of PyTorch, timm and torchvision (layers, functions, attention, stochastic
+depth) draws its mask by one of a few operators. `Masks` puts numbers of its own in their place.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.uncertainty import noise
+
+aten = torch.ops.aten
+Shape = tuple[int, ...]
+
+
+class Axis(NamedTuple):
+    """Where the inputs lie in a tensor: along `axis`, each with `width` neighbouring places."""
+
+    axis: int
+    width: int
+
+
+Layout = dict[int, Axis | None]  # by call of a pass; None: the tensor has no axis of inputs
+
+
+def layout(two: list[Shape], one: list[Shape]) -> Layout:
+    """Return the Layout of the calls of a pass, from their shapes with two inputs and with one."""
+    found: Layout = {}
+    for call, (of_two, of_one) in enumerate(zip(two, one, strict=True)):
+        places = [k for k, (a, b) in enumerate(zip(of_two, of_one, strict=True)) if a != b]
+        single = len(places) == 1 and of_two[places[0]] == 2 * of_one[places[0]]
+        found[call] = Axis(places[0], of_one[places[0]]) if single else None
+    return found
+
+
+def usual_layout(shapes: list[Shape], count: int) -> Layout:
+    """Return the Layout of calls whose first axis holds `count` inputs, where it can."""
+    return {
+        call: Axis(0, shape[0] // count) if shape and shape[0] % count == 0 else None
+        for call, shape in enumerate(shapes)
+    }
+
+
+class Masks(TorchDispatchMode):
+    """One pass of a network whose dropout is drawn under `seed`, for the samples `ts` in turn.
+
+    `rows` int64 (n,) are the keys of the inputs; those of the first sample come first, then those
+    of the next. The numbers of call k depend on (seed, sample, k, row) alone. Without a layout the
+    first axis holds the inputs. `shapes` are those of the calls so far, `widest` is the number of
+    bytes of the largest tensor. Raises InputError for random numbers of any other operator.
+    """
+
+    def __init__(
+        self, seed: int, ts: range, rows: torch.Tensor, places: Layout | None = None
+    ) -> None:
+        super().__init__()
+        self.seed, self.ts, self.rows, self.places = seed, ts, rows, places
+        self.shapes: list[Shape] = []
+        self.widest = 0
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Run an operator, or draw what it would draw."""
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in operator.tags:
+            result = operator(*args, **kwargs)
+            if self.places is None and isinstance(result, torch.Tensor):
+                self.widest = max(self.widest, result.numel() * result.element_size())
+            return result
+        draw = OPERATORS.get(operator)
+        if draw:
+            return draw(self, *args, **kwargs)
+        if self._is_off(operator, args, kwargs):
+            return operator(*args, **kwargs)
+        raise InputError(f"the network draws random numbers by {operator}: only dropout is sampled")
+
+    @staticmethod
+    def _is_off(operator: Any, args: tuple, kwargs: dict) -> bool:
+        """Return True for an attention operator whose rate of dropout is 0."""
+        given = {argument.name: argument.default_value for argument in operator._schema.arguments}
+        names = [argument.name for argument in operator._schema.arguments]
+        given |= dict(zip(names, args, strict=False)) | kwargs
+        return given.get("dropout_p", 1) == 0
+
+    def _keys(self, shape: Shape, device: torch.device) -> tuple[torch.Tensor, Axis | None]:
+        """Return the keys int64 (n,) of the next call and the axis of the inputs."""
+        call = len(self.shapes)
+        self.shapes.append(shape)
+        keys = [noise.key(self.seed, t, call) for t in self.ts]
+        count = len(keys) * len(self.rows)
+        place = self.places[call] if self.places and call in self.places else None
+        if self.places is None and shape and shape[0] % count == 0:
+            place = Axis(0, shape[0] // count)
+        if place is None:
+            return torch.tensor(keys[:1], device=device), None
+        if shape[place.axis] != count * place.width:
+            raise InputError(f"a mask of shape {shape} does not fit {count} inputs: sample whole")
+        rows = self.rows.to(device)
+        return torch.cat([noise.row_keys(key, rows) for key in keys]), place
+
+    def drawn(
+        self,
+        shape: Shape,
+        device: torch.device,
+        draw: Callable[[torch.Tensor, int], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return draw(keys, count per key) as a tensor of `shape`."""
+        keys, place = self._keys(tuple(shape), device)
+        count = math.prod(shape) // len(keys)
+        values = draw(keys, count)
+        if place is None:
+            return values.view(shape)
+        others = shape[: place.axis] + shape[place.axis + 1 :]
+        return values.reshape(shape[place.axis], *others).movedim(0, place.axis)
+
+
+def _bernoulli_(
+    masks: Masks, target: torch.Tensor, p: float = 0.5, generator: Any = None
+) -> torch.Tensor:
+    def draw(keys: torch.Tensor, count: int) -> torch.Tensor:
+        return noise.kept(keys, count, p)
+
+    return target.copy_(masks.drawn(tuple(target.shape), target.device, draw))
+
+
+def _native_dropout(
+    masks: Masks, x: torch.Tensor, p: float, train: bool | None = True
+) -> tuple[torch.Tensor, torch.Tensor]:
+    mask = _bernoulli_(masks, torch.empty_like(x, dtype=torch.bool), 1 - p)
+    return x * mask * (1 / (1 - p) if p < 1 else 0), mask
+
+
+def _rand(masks: Masks, size: list[int], **options: Any) -> torch.Tensor:
+    kind = {name: options[name] for name in ("dtype", "device") if options.get(name) is not None}
+    target = torch.empty(size, **kind)
+    return target.copy_(masks.drawn(tuple(target.shape), target.device, noise.uniform))
+
+
+OPERATORS: dict[Any, Callable] = {
+    aten.bernoulli_.float: _bernoulli_,
+    aten.native_dropout.default: _native_dropout,
+    aten.rand.default: _rand,
+}
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return hasattr(module, "running_mean")
+
+
+@contextmanager
+def modes(network: nn.Module, training: Callable[[str, nn.Module], bool]) -> Iterator[None]:
+    """Put the modules into training mode that `training(name, module)` chooses, others not.
+
+    The network is as it was afterwards. PyTorch's fused path of transformers, which knows no
+    dropout, is off meanwhile.
+    """
+    before = {module: module.training for module in network.modules()}
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        for name, module in network.named_modules():
+            module.training = training(name, module)
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for module, was_training in before.items():
+            module.training = was_training
+
+
+class _Callers(Masks):
+    """A pass that also notes the modules whose own code draws random numbers."""
+
+    def __init__(self, seed: int, rows: torch.Tensor) -> None:
+        super().__init__(seed, range(1), rows)
+        self.stack: list[str] = [""]
+        self.names: dict[str, None] = {}
+
+    def enter(self, name: str, *_: Any) -> None:
+        """Note that the forward pass of a module begins."""
+        self.stack.append(name)
+
+    def leave(self, *_: Any) -> None:
+        """Note that it ends."""
+        self.stack.pop()
+
+    def _keys(self, shape: Shape, device: torch.device) -> tuple[torch.Tensor, Axis | None]:
+        self.names[self.stack[-1]] = None
+        return super()._keys(shape, device)
+
+
+def callers(network: nn.Module, run: Callable[[], object], rows: torch.Tensor) -> list[str]:
+    """Return the names of the modules whose own code drops at random when they are in training.
+
+    `run` makes one pass of the network over inputs with the keys `rows`. All modules but those with
+    running statistics are in training mode meanwhile. Where this pass fails (a network may do more
+    in training), they are the dropout layers. Buffers are as they were afterwards.
+    """
+    buffers = {buffer: buffer.clone() for buffer in network.buffers()}
+    found = _Callers(0, rows)
+    handles = []
+    for name, module in network.named_modules():
+        handles.append(module.register_forward_pre_hook(functools.partial(found.enter, name)))
+        handles.append(module.register_forward_hook(found.leave))
+    try:
+        with modes(network, lambda name, module: not _has_statistics(module)), found:
+            run()
+    except InputError as error:
+        raise InputError(f"module '{found.stack[-1]}': {error}") from error
+    except Exception:  # training mode may want what a trial cannot give, such as targets
+        layers = network.named_modules()
+        return [name for name, layer in layers if isinstance(layer, _DropoutNd) and layer.p > 0]
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                buffer.copy_(value)
+    return list(found.names)

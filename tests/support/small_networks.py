@@ -66,3 +66,11 @@ def naive_dropout(network, x, T, seed):
             with masks.Masks(seed, range(t, t + 1), torch.arange(len(x)), source.places):
                 found.append(network(x).softmax(-1))
     return torch.stack(found).numpy()
+
+
+def naive_weights(posterior, x, T, seed):
+    """Return T passes of the whole network, all rows at once, with the weights of `sample`."""
+    draw = posterior.drawer()
+    with engine.evaluation(posterior):
+        found = [posterior.logits(x, draw(seed, t)).softmax(-1) for t in range(T)]
+    return torch.stack(found).numpy()

@@ -122,12 +122,16 @@ class Dropout:
 
     def learn(self, module: nn.Module, values: Tensors) -> bool:
         """Find the axis of the inputs in each mask; return True if it is not always the first."""
-        shapes = []
-        for count in (1, 2):
-            with masks.Masks(self.seed, range(1), torch.arange(count)) as found:
-                module(*prefix.few_of(values, count))
-            shapes.append(found.shapes)
-        self.widest = found.widest / 2
+        with masks.Masks(self.seed, range(1), torch.arange(2)) as two:
+            module(*prefix.few_of(values, 2))
+        self.widest = two.widest / 2
+        try:
+            with masks.Masks(self.seed, range(1), torch.arange(1)) as one:
+                module(*prefix.few_of(values, 1))
+        except (RuntimeError, ValueError):  # such as one that normalizes over the batch
+            self.places = masks.usual_layout(two.shapes, 2)
+            return False
+        shapes = one.shapes, two.shapes
         if len(shapes[0]) != len(shapes[1]):
             raise InputError(
                 f"{type(self.network).__name__} drops at random {len(shapes[1])} times for two"

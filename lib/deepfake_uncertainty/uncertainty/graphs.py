@@ -4,6 +4,7 @@ Folding puts batch normalization into the convolution before it. That saves pass
 which pays in a suffix, since that runs T times.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -29,7 +30,34 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, name) for name in HOOKS)
 
 
-class _Tracer(fx.Tracer):
+# A tracer replaces how all modules are called, so there is one at a time.
+_tracing = threading.Lock()
+
+
+class _OneThread(fx.Tracer):
+    """A tracer of the calls of its own thread; other threads call their modules as ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, module: nn.Module, forward: Callable, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(module, forward, args, kwargs)
+
+    def getattr(self, name: str, value: Any, proxies: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return value
+        return super().getattr(name, value, proxies)
+
+    def graph_of(self, module: nn.Module) -> fx.GraphModule:
+        """Return the graph of a module; raises whatever the trace of its code raises."""
+        with _tracing:
+            return fx.GraphModule(module, self.trace(module))
+
+
+class _Tracer(_OneThread):
     """A tracer that enters the modules with something random inside, and no others."""
 
     def __init__(self, entered: set[str], closed: set[str]) -> None:
@@ -42,8 +70,9 @@ class _Tracer(fx.Tracer):
         return opaque or not inside or not list(module.children())
 
     def call_module(self, module: nn.Module, forward: Callable, args: Any, kwargs: Any) -> Any:
-        name = self.path_of_module(module)
-        self.path.append(name)
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        self.path.append(self.path_of_module(module))
         found = super().call_module(module, forward, args, kwargs)
         self.path.pop()
         return found
@@ -55,7 +84,7 @@ def traced(network: nn.Module, entered: set[str]) -> fx.GraphModule:
     while True:
         tracer = _Tracer(entered, closed)
         try:
-            return fx.GraphModule(network, tracer.trace(network))
+            return tracer.graph_of(network)
         except Exception:
             # The outermost module that adapts the network to its inputs is no node.
             if tracer.path[-1] in ("", "network") or tracer.path[-1] in closed:
@@ -149,7 +178,7 @@ def fold(graph: fx.GraphModule, stochastic: set[str], tied: set[int]) -> dict[st
         is_fixed = not drawn & {id(value) for value in part.parameters()}
         if is_fixed and list(part.children()) and not any(map(has_hooks, part.modules())):
             try:
-                traced = fx.symbolic_trace(part)
+                traced = _OneThread().graph_of(part)
             except Exception:  # a part that cannot be traced stays: folding only saves time
                 continue
             _fold_one(traced, set(), tied)

@@ -143,19 +143,18 @@ def _with_keys(batches: Iterable[inputs.Batch], keys: Keys) -> Iterator[engine.R
         raise InputError(f"{len(keys)} keys for {first} inputs: give one key per input")
 
 
-def _source(model: nn.Module, seed: int) -> tuple[nn.Module, engine.Source]:
-    """Return the network of a model and what is random in it."""
-    if isinstance(model, WeightPosterior):
-        return model.network, Weights(model, seed)
-    return model, Dropout(model, seed)
+def _source(model: nn.Module, seed: int) -> engine.Source:
+    """Return what is random in a model."""
+    return Weights(model, seed) if isinstance(model, WeightPosterior) else Dropout(model, seed)
 
 
 def _sampled(
     model: nn.Module, data: Any, T: int, seed: int, options: _Options
 ) -> Iterator[np.ndarray]:
-    network, source = _source(model, seed)
+    network = model.network if isinstance(model, WeightPosterior) else model
     with ExitStack() as stack:
         stack.enter_context(engine.lock(network))
+        source = _source(model, seed)
         batches = _read(model, data, options)
         first = next(batches)
         device = first.tensors[0].device

@@ -103,7 +103,7 @@ def test_files_of_one_side_only_are_named(clone, capsys):
     write("02_detectors", {"video": [ROW, ROW | {"metric": "ece"}]})
     (paths.FIGURES / "09_claims.json").unlink()
     status, out, _ = run(capsys)
-    assert status == 1 and "1 numbers are on disk and not committed\n" in out
+    assert status == 1 and "numbers on disk and not committed: 1\n" in out
     assert "09_claims, verdicts, C2: missing (committed: supported)" in out
 
 

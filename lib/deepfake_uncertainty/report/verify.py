@@ -218,7 +218,7 @@ def _remarks(
         for name in sorted(names)
     ]
     extra = sum(outcome.counts["new"] for outcome in outcomes.values())
-    lines += [f"{extra} numbers are on disk and not committed"] if extra else []
+    lines += [f"numbers on disk and not committed: {extra}"] if extra else []
     turned = [f"{name}, {one}" for name in outcomes for one in outcomes[name].turned]
     return [*lines, *(turned or ["No verdict differs."])]
 

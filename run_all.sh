@@ -13,6 +13,8 @@ commands
   test     style, types, imports, pytest, notebooks in step with their scripts, nbval
   bench    time against targets and reference libraries on this machine (some minutes);
            writes figures/benchmarks.json
+  verify   what is on disk against what is committed: numbers and verdicts per notebook;
+           ends with 0 when no verdict differs, else with 1
   html     the executed notebooks as web pages: open site/index.html, no network is needed
   clean    remove what a run computed (.cache, .snakemake, data/quick, data/full, site);
            .venv, notebooks and figures stay
@@ -28,6 +30,8 @@ options
   --plugin FILE.py  further detectors or methods, trained and shown beside the others
                     (may be given several times)
   --slow            with `test`: also the tests that take minutes
+  --fresh           with `verify`: first compute the committed study anew, from nothing, in a
+                    folder of its own under .cache; figures and notebooks here are not touched
 TEXT
 }
 
@@ -41,7 +45,7 @@ add_plugin() {
 }
 
 parse() {
-  command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) slow=0 chosen=0
+  command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) slow=0 chosen=0 fresh=0
   data_root=${DEEPFAKE_UNCERTAINTY_DATA_ROOT:-} plugins=${DEEPFAKE_UNCERTAINTY_PLUGINS:-}
   [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
   while (($#)); do
@@ -54,6 +58,7 @@ parse() {
       --data-root) data_root=$(absolute "$2"); shift 2 ;;
       --plugin) add_plugin "$2"; shift 2 ;;
       --slow) slow=1; shift ;;
+      --fresh) fresh=1; shift ;;
       *) fail "unknown option '$1'; see ./run_all.sh --help" ;;
     esac
   done
@@ -61,17 +66,21 @@ parse() {
 }
 
 check_options() {
-  [[ $command =~ ^(run|test|bench|html|clean)$ ]] ||
-    fail "unknown command '$command': use test, bench, html or clean"
+  [[ $command =~ ^(run|test|bench|verify|html|clean)$ ]] ||
+    fail "unknown command '$command': use test, bench, verify, html or clean"
   [[ $profile =~ ^(quick|full|paper)$ ]] ||
     fail "unknown profile '$profile': use quick, full or paper"
   [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs needs a number above zero, not '$jobs'"
   [[ -z $data_root || -d $data_root ]] ||
     fail "--data-root '$data_root' is not a folder: give the root of the data set"
-  [[ $profile != paper || -n $data_root ]] ||
+  [[ $profile != paper || -n $data_root || $command == verify ]] ||
     fail "profile paper needs --data-root DIR with a real data set"
-  [[ $chosen == 0 || $command =~ ^(run|test)$ ]] || fail "--profile goes with a run or with test"
+  [[ $chosen == 0 || $command =~ ^(run|test|verify)$ ]] ||
+    fail "--profile goes with a run, with test or with verify"
   [[ $slow == 0 || $command == test ]] || fail "--slow goes with the command test"
+  [[ $fresh == 0 || $command == verify ]] || fail "--fresh goes with the command verify"
+  [[ $command != verify || -z $data_root$plugins ]] ||
+    fail "verify is about the committed study: give it no data root and no plug-in"
 }
 
 find_python() {
@@ -178,6 +187,26 @@ tests() {
   fi
 }
 
+verify() {
+  local report=deepfake_uncertainty.report.verify scratch status=0
+  if ((fresh == 0)); then python -m "$report" compare --profile "$profile"; return; fi
+  scratch=$(python -m "$report" scratch --profile "$profile") || exit 2
+  echo "computing the committed study anew in $scratch" >&2
+  # The committed code runs in its own folder: no result, model, marker or data set of this one.
+  (
+    unset DEEPFAKE_UNCERTAINTY_FIGURES DEEPFAKE_UNCERTAINTY_AV_ROOT
+    export DEEPFAKE_UNCERTAINTY_HOME=$scratch PYTHONPATH=$scratch/lib
+    cd "$scratch" && pipeline all
+  ) || status=$?
+  ((status == 0)) || {
+    echo "run_all.sh: not all was computed; the same command goes on in $scratch" >&2
+    exit "$status"
+  }
+  DEEPFAKE_UNCERTAINTY_FIGURES=$scratch/figures python -m "$report" compare --profile "$profile" ||
+    { status=$?; echo "what was computed is kept in $scratch" >&2; exit "$status"; }
+  rm -rf "$scratch"
+}
+
 clean() {
   rm -rf .cache .snakemake data/quick data/full site
   echo "removed what runs computed"
@@ -193,6 +222,7 @@ settings
 case $command in
   run) run ;;
   test) tests ;;
+  verify) verify ;;
   bench) PYTHONPATH=tests python -m benchmarks ;;
   html) python -m deepfake_uncertainty.report.site ;;
 esac

@@ -151,7 +151,8 @@ def _computed(operation: Callable, args: tuple, kwargs: dict) -> Any:
     if operation is torch.ops.aten.copy_.default:
         on_card = isinstance(args[0], OnCard)
     elif device is not None:
-        on_card, kwargs = device.type == "cuda", kwargs | {"device": PROCESSOR}
+        # Formulas of gradients repeat the device that `OnCard` was made with.
+        on_card, kwargs = on_card or device.type == "cuda", kwargs | {"device": PROCESSOR}
     found = operation(*tree_map(_held, args), **tree_map(_held, kwargs))
     known = {id(value.held): value for value in held}
 
@@ -206,29 +207,39 @@ def _check_generator(function: Callable, args: tuple, kwargs: dict) -> None:
         raise WrongDevice(f"{function} with a generator of the other device")
 
 
-def _moved(function: Callable, args: tuple, kwargs: dict) -> torch.Tensor:
-    tensor, *rest = args
-    device, dtype, _, layout = (
-        torch._C._nn._parse_to(
-            *(["cuda"] if function is torch.Tensor.cuda else []),
-            *(["cpu"] if function is torch.Tensor.cpu else []),
-            *(rest if function is torch.Tensor.to else []),
-            **{name: value for name, value in kwargs.items() if name != "copy"},
-        )
-        if not (rest and isinstance(rest[0], torch.Tensor))
-        else (rest[0].device, rest[0].dtype, False, None)
-    )
-    device = tensor.device if device is None else device
-    here, there = isinstance(tensor, OnCard), device.type == "cuda"
-    if here and not there:
+class _Move(torch.autograd.Function):
+    """A copy to the card or from it; its gradient takes the way back."""
+
+    @staticmethod
+    def forward(ctx, tensor: torch.Tensor, to_card: bool) -> torch.Tensor:
+        ctx.back = not to_card
+        if to_card:
+            return OnCard(tensor.detach().clone())
         _waited()
-    same = here == there and (dtype is None or dtype is tensor.dtype) and not kwargs.get("copy")
-    if same and layout is None:
-        return tensor
-    options = {"dtype": dtype or tensor.dtype, "device": CARD if there else PROCESSOR}
-    if layout is not None:
-        options["memory_format"] = layout
-    return torch.ops.aten._to_copy.default(tensor, **options)
+        return tensor.held.clone()
+
+    @staticmethod
+    def backward(ctx, slope: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _Move.apply(slope, ctx.back), None
+
+
+def _moved(function: Callable, args: tuple, kwargs: dict) -> torch.Tensor:
+    """Return what .to, .cpu or .cuda gives."""
+    tensor, *rest = args
+    if function is torch.Tensor.to and rest and isinstance(rest[0], torch.Tensor):
+        rest = [rest[0].device, rest[0].dtype, *rest[1:]]
+    if function is not torch.Tensor.to:
+        rest = [CARD if function is torch.Tensor.cuda else PROCESSOR]
+    copy = kwargs.pop("copy", False)
+    device, dtype, _, layout = torch._C._nn._parse_to(*rest, **kwargs)
+    here = isinstance(tensor, OnCard)
+    there = here if device is None else device.type == "cuda"
+    if dtype is not None or layout is not None:
+        options = {"memory_format": layout} if layout is not None else {}
+        tensor = torch.Tensor.to(tensor, dtype=dtype or tensor.dtype, **options)
+    if here != there:
+        return _Move.apply(tensor, there)
+    return tensor.clone() if copy else tensor
 
 
 def _swapped(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -260,3 +271,10 @@ def pretend_cuda() -> Iterator[Card]:
             yield _card
         finally:
             torch.__future__.set_swap_module_params_on_conversion(swaps)
+
+
+# Where code that says "cuda" can run here, and how near its numbers are to the processor's.
+CARDS = [
+    pytest.param((pretend_cuda, 1e-5), id="pretend"),
+    *[pytest.param((contextlib.nullcontext, 2e-3), id="card")] * torch.cuda.is_available(),
+]

@@ -1,6 +1,4 @@
-"""The devices of this machine, and a pretend graphics card for machines that have none.
-
-`DEVICES` are the kinds of device that are there: parametrize a test over them.
+"""A pretend graphics card, for tests on machines that have none.
 
     with pretend_cuda() as card:
         model = network().to("cuda")  # model(x) of an x on the processor raises WrongDevice
@@ -11,8 +9,10 @@ On the pretend card, tensors say that they are on cuda:0, and are computed by th
 that values, gradients and whole trainings come out as they do there. What PyTorch would refuse on
 a real card raises WrongDevice: tensors of both devices in one operation (numbers and copies
 excepted), a generator of one device that fills a tensor of the other, NumPy views. Indices must be
-on the card as well: a real card would take them from the processor, and wait for each. Modes hold
-for the thread that entered them. Autocast changes no value here.
+on the card as well: a real card would take them from the processor, and wait for each. This holds
+for the thread that entered the block, and autocast changes no value in it.
+
+`CARDS` are the cards that are there, the pretend one first: parametrize a test over them.
 """
 
 import contextlib
@@ -25,7 +25,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-DEVICES = ["cpu", *["cuda"] * torch.cuda.is_available()]
 CARD, PROCESSOR = torch.device("cuda", 0), torch.device("cpu")
 COPIES = torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default
 # The processor needs the value, or the shape that depends on it, before it goes on.

@@ -29,6 +29,10 @@ options
                     or DF40; see README.md
   --plugin FILE.py  further detectors or methods, trained and shown beside the others
                     (may be given several times)
+  --device cpu      networks compute on the processor (default)
+           cuda     on a graphics card, which all jobs share: give fewer --jobs when its memory
+                    runs out (the digits are its own, and change from card to card)
+           auto     on a card if there is one
   --slow            with `test`: also the tests that take minutes
   --fresh           with `verify`: first compute the committed study anew, from nothing, in a
                     folder of its own under .cache; figures and notebooks here are not touched
@@ -46,16 +50,18 @@ add_plugin() {
 
 parse() {
   command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) slow=0 chosen=0 fresh=0
+  device=${DEEPFAKE_UNCERTAINTY_DEVICE:-cpu}
   data_root=${DEEPFAKE_UNCERTAINTY_DATA_ROOT:-} plugins=${DEEPFAKE_UNCERTAINTY_PLUGINS:-}
   [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
   while (($#)); do
     case $1 in
       -h|--help) usage; exit 0 ;;
-      --profile|--jobs|--data-root|--plugin)
+      --profile|--jobs|--data-root|--plugin|--device)
         (($# > 1)) || fail "$1 needs a value; see ./run_all.sh --help" ;;&
       --profile) profile=$2 chosen=1; shift 2 ;;
       --jobs) jobs=$2; shift 2 ;;
       --data-root) data_root=$(absolute "$2"); shift 2 ;;
+      --device) device=$2; shift 2 ;;
       --plugin) add_plugin "$2"; shift 2 ;;
       --slow) slow=1; shift ;;
       --fresh) fresh=1; shift ;;
@@ -71,6 +77,7 @@ check_options() {
   [[ $profile =~ ^(quick|full|paper)$ ]] ||
     fail "unknown profile '$profile': use quick, full or paper"
   [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs needs a number above zero, not '$jobs'"
+  [[ $device =~ ^(auto|cpu|cuda)$ ]] || fail "unknown device '$device': use auto, cpu or cuda"
   [[ -z $data_root || -d $data_root ]] ||
     fail "--data-root '$data_root' is not a folder: give the root of the data set"
   [[ $profile != paper || -n $data_root || $command == verify ]] ||
@@ -131,6 +138,9 @@ settings() {
   export SOURCE_DATE_EPOCH=1735689600 PYTHONHASHSEED=0 PYDEVD_DISABLE_FILE_VALIDATION=1
   export DEEPFAKE_UNCERTAINTY_HOME=$PWD DEEPFAKE_UNCERTAINTY_RUN=$$
   export DEEPFAKE_UNCERTAINTY_PLUGINS=$plugins
+  # What was found now holds for all jobs.
+  export DEEPFAKE_UNCERTAINTY_DEVICE=$device
+  DEEPFAKE_UNCERTAINTY_DEVICE=$(python -m deepfake_uncertainty.devices) || exit 2
   [[ -z $data_root ]] || DEEPFAKE_UNCERTAINTY_DATA_ROOT=$(cd "$data_root" && pwd)
   [[ -z $data_root ]] || export DEEPFAKE_UNCERTAINTY_DATA_ROOT
 }

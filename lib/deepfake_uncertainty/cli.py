@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from deepfake_uncertainty import files, listing, plugins
+from deepfake_uncertainty import devices, files, listing, plugins
 from deepfake_uncertainty.errors import InputError
 
 DATA_ROOT = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"
@@ -228,6 +228,9 @@ def _add_options(commands: Mapping[str, argparse.ArgumentParser]) -> None:
     for name in ("train", "analyze", "list"):
         text = "a .py file with further detectors or methods (may be repeated)"
         commands[name].add_argument("--plugin", action="append", help=text)
+    for name in ("train", "analyze"):
+        text, chosen = f"for networks (default: ${devices.VARIABLE}, or cpu)", devices.chosen()
+        commands[name].add_argument("--device", choices=devices.CHOICES, default=chosen, help=text)
     for name, command in commands.items():
         if name not in ("list", "retrain"):
             text = "name of a profile (default: quick)"
@@ -241,23 +244,20 @@ def _add_train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("detector", help="name of a detector (list below)")
     train.add_argument("methods", metavar="METHOD", nargs="+", help="names of methods (list below)")
     train.add_argument("--task", default="binary", help="name of a task (default: binary)")
-    train.add_argument(
-        "--seed", type=_seed, help="random seed of training and sampling (default: the profile's)"
-    )
+    text = "random seed of training and sampling (default: the profile's)"
+    train.add_argument("--seed", type=_seed, help=text)
 
 
 def _add_analyze_options(analyze: argparse.ArgumentParser) -> None:
     analyze.add_argument("video", type=Path, help="a video file with a face")
-    analyze.add_argument(
-        "--detector", default="resnet18", help="name of a detector (default: resnet18)"
-    )
+    text = "name of a detector (default: resnet18)"
+    analyze.add_argument("--detector", default="resnet18", help=text)
     analyze.add_argument("--method", default="bnn", help="name of a method (default: bnn)")
     text = "error rate of the decision (default: 0.1; the videos of profile quick allow 0.2)"
     analyze.add_argument("--alpha", type=float, default=0.1, help=text)
     analyze.add_argument("--json", type=Path, help="write the report here as JSON")
-    analyze.add_argument(
-        "--figure", type=Path, help="write the figure here (default: VIDEO-analysis.png)"
-    )
+    text = "write the figure here (default: VIDEO-analysis.png)"
+    analyze.add_argument("--figure", type=Path, help=text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -271,6 +271,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         if options.data_root:
             os.environ[DATA_ROOT] = str(options.data_root)
+        if "device" in options:
+            os.environ[devices.VARIABLE] = options.device
+            devices.device_kind()  # a card that is not there is reported now
         for path in options.plugin or []:
             plugins.add_plugin(path)
         options.run(options)

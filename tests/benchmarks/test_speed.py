@@ -1,11 +1,12 @@
 """The runner of the benchmarks, with synthetic entries, and the peers' results against ours."""
 
 import json
+import sys
 import time
 
 import numpy as np
 import pytest
-from benchmarks import motion, pulse, runner
+from benchmarks import gpu, motion, pulse, runner
 
 
 def busy(seconds):
@@ -48,3 +49,13 @@ def test_a_loop_over_pyrtools_gives_our_phases():
     frames = np.cumsum(changes, axis=0) + np.random.default_rng(1).random((32, 32))
     for mine, theirs in zip(motion.ours(frames), motion.peer(frames), strict=True):
         assert np.mean(np.abs(mine - theirs) < 1e-3) > 0.999
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_card_runs_at_toy_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "gpu.json"), "--small"])
+    assert gpu.main() == 0
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert not [name for name, part in parts.items() if "error" in part]
+    rates = parts["training, ResNet18, 32 px, batches of 4"]["inputs_per_s"]
+    assert len(rates) == 5 and min(rates.values()) > 0

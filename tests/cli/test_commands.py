@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.command_line import DETERMINISTIC, call, fake, refused
 
-from deepfake_uncertainty import cli, paths
+from deepfake_uncertainty import cli, devices, paths
 from deepfake_uncertainty.datasets import tracks, video
 from deepfake_uncertainty.training import predict, profiles
 
@@ -28,6 +29,16 @@ from deepfake_uncertainty.training import predict, profiles
 )
 def test_bad_commands(world, capsys, arguments, words):
     assert words in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", [("train", "small", "bnn"), ("analyze", "video.mp4")])
+def test_a_card_that_is_not_there_is_reported_first(world, capsys, monkeypatch, command):
+    monkeypatch.setenv(devices.VARIABLE, "cpu")  # restored afterwards: the option sets it
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no CUDA card here" in refused(capsys, *command, "--device", "cuda")
+    assert "invalid choice: 'gpu'" in refused(capsys, *command, "--device", "gpu")
+    monkeypatch.setenv(devices.VARIABLE, "gpu")
+    assert "unknown device 'gpu'" in refused(capsys, *command)
 
 
 def test_bad_roots_say_what_was_expected_and_found(world, capsys, tmp_path, monkeypatch):

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from support.small_training import Recipe, Small, built, data
+from torch.nn import functional
 
+from deepfake_uncertainty.detectors import augment
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.training import train
 from deepfake_uncertainty.uncertainty import bayes
 
@@ -23,6 +26,31 @@ def test_training_learns_and_repeats_with_its_seed():
     with torch.no_grad():
         predicted = one(torch.from_numpy(unseen)).argmax(1).numpy()
     assert (predicted == labels).mean() > 0.95
+
+
+def test_a_training_is_a_plain_loop_to_the_byte():
+    x, y = (torch.from_numpy(part) for part in data())
+    one, other, recipe = built(), built(), Recipe(flip=True, shift=1, epochs=3)
+    found = train.fit(one, x.numpy(), y.numpy(), recipe, 3)
+    seed_everything(3)
+    generator = torch.Generator().manual_seed(3)
+    optimiser = torch.optim.AdamW(other.parameters(), recipe.lr, weight_decay=1e-4, fused=True)
+    counts = [len(train.balanced_epoch(y, torch.Generator())) for _ in range(recipe.epochs)]
+    steps = sum(-(-count // recipe.batch) for count in counts)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps)
+    for epoch in found:
+        order, losses = train.balanced_epoch(y, generator), []
+        for batch in order.tensor_split(-(-len(order) // recipe.batch)):
+            images = augment.augment(x[batch], recipe, generator)
+            loss = functional.cross_entropy(other.train()(images), y[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            rate.step()
+            losses.append(loss.item())
+        assert epoch == {"loss": sum(losses) / len(losses)}
+    states = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in states)
 
 
 def test_balanced_epoch():

@@ -1,7 +1,10 @@
 """What blind detectors share: inputs from single frames, normalised colours, timm's networks."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -9,9 +12,11 @@ import timm
 import torch
 from torch import nn
 
-from deepfake_uncertainty.datasets.tracks import Track
 from deepfake_uncertainty.detectors.base import Classifier, Recipe, evenly_spaced
 from deepfake_uncertainty.errors import InputError
+
+if TYPE_CHECKING:
+    from deepfake_uncertainty.datasets.tracks import Track
 
 SIZE = 64
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

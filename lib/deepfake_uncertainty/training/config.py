@@ -5,6 +5,7 @@ Nothing has a recipe by default: `Run.recipe` chooses it by detector and profile
 
 import dataclasses
 
+from deepfake_uncertainty import devices
 from deepfake_uncertainty.detectors.base import DetectorSpec, Recipe
 from deepfake_uncertainty.errors import InputError
 
@@ -45,13 +46,13 @@ class Run:
     profile: the name of the profile whose recipes are used.
     seed: of the training and of the samples, >= 0.
     T: the number of samples per input of a stochastic method, >= 1.
-    device: where PyTorch computes, such as 'cpu' or 'cuda'.
+    device: where PyTorch computes, such as 'cpu' or 'cuda'; by default `devices.device_kind`.
     """
 
     profile: str
     seed: int
     T: int
-    device: str = "cpu"
+    device: str = dataclasses.field(default_factory=devices.device_kind)
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

@@ -86,7 +86,8 @@ def model_key(
 ) -> str:
     """Return the cache key of a training.
 
-    It holds the initial weights, architecture, data, recipe, seed, settings and code.
+    It holds the initial weights, architecture, data, recipe, seed, settings, code, and the kind of
+    device, since a card rounds otherwise.
     """
     state = {name: array_digest(value.cpu().numpy()) for name, value in module.state_dict().items()}
     # Tuples of arrays among the settings count by their values: their text is abbreviated.
@@ -95,7 +96,8 @@ def model_key(
         for name, value in settings.items()
     }
     parts = state, repr(module), _options(module), array_digest(x, y), dataclasses.asdict(recipe)
-    return files.digest(*parts, seed, plain, fit.__name__, _code(module, fit))
+    kind = next(module.parameters()).device.type
+    return files.digest(*parts, seed, plain, fit.__name__, _code(module, fit), kind)
 
 
 def _options(module: nn.Module) -> list[dict]:

@@ -141,8 +141,8 @@ def fitted(
     config = ModelConfig(spec, run.recipe(spec, settings), run.seed, settings, run.device)
     # The key of the weights holds the inputs; a note finds the weights without making the inputs.
     seen = file_digest(index[index["split"].isin(chosen.splits)])
-    code = _code(spec, chosen)
-    key = files.digest(spec.name, method, config.recipe, run.seed, settings, seen, code)
+    code, kind = _code(spec, chosen), torch.device(run.device).type
+    key = files.digest(spec.name, method, config.recipe, run.seed, settings, seen, code, kind)
     note = paths.CACHE / "fitted" / f"{key}.json"
     found = _from_note(note, config, chosen) or _trained(note, config, chosen, index)
     model, keys, skipped = found

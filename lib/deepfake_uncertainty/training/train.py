@@ -12,11 +12,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from deepfake_uncertainty import devices
 from deepfake_uncertainty.detectors import augment
 from deepfake_uncertainty.detectors.base import Recipe
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
+
+RESIDENT = 2 << 30  # bytes of inputs that stay on a card: 40,000 pictures of 64 px
 
 
 def _checked(x: np.ndarray, y: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,6 +69,24 @@ def _batches(y: torch.Tensor, size: int, generator: torch.Generator) -> tuple[to
     return torch.tensor_split(order, max(1, min(math.ceil(len(order) / size), len(order) // 2)))
 
 
+class _Feed:
+    """Batches of inputs and labels on a device; a card is never waited for.
+
+    Inputs up to `RESIDENT` bytes are on it once and for all. Larger ones are gathered from the
+    memory of the processor while the card still computes on the batch before.
+    """
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor, device: torch.device) -> None:
+        self.on_device = device.type == "cpu" or x.nbytes <= RESIDENT
+        self.x, self.y, self.device = x.to(device) if self.on_device else x, y.to(device), device
+
+    def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the inputs and labels of a batch of indices int64 (n,)."""
+        place = devices.send(batch, self.device)
+        inputs = self.x[place] if self.on_device else devices.send(self.x[batch], self.device)
+        return inputs, self.y[place]
+
+
 def _descend(
     module: nn.Module,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -84,29 +105,40 @@ def _descend(
     )
     steps = epochs * len(_batches(y, recipe.batch, torch.Generator().manual_seed(seed)))
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps)
-    history = []
+    feed, half, history = _Feed(x, y, device), devices.halves(device), []
     for epoch in range(epochs):
         module.train()
-        total, batches = 0.0, _batches(y, recipe.batch, generator)
+        # Added up on the device: to read the loss of each step would be to wait for a card.
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        batches = _batches(y, recipe.batch, generator)
         for batch in batches:
-            images = augment.augment(x[batch], recipe, generator)
-            value = loss(images.to(device), y[batch].to(device))
-            _check_loss(value.item(), epoch)
+            images, labels = feed(batch)
+            images = _laid_out(augment.augment(images, recipe, generator))
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                value = loss(images, labels)
             optimiser.zero_grad()
             value.backward()
             optimiser.step()
             rate.step()
-            total += value.item()
-        history.append({"loss": total / len(batches)})
+            total += value.detach()
+        history.append({"loss": _checked_loss(total.item() / len(batches), epoch)})
     module.eval()
     return history
 
 
-def _check_loss(value: float, epoch: int) -> None:
+def _laid_out(images: torch.Tensor) -> torch.Tensor:
+    """Return images in the layout of the weights, in which a card converts nothing."""
+    if images.device.type == "cpu" or images.ndim != 4:
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _checked_loss(value: float, epoch: int) -> float:
     if not math.isfinite(value):
         raise InputError(
             f"the loss is {value} in epoch {epoch + 1}: lower the learning rate of the recipe"
         )
+    return value
 
 
 def fit(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe, seed: int) -> list[dict]:
@@ -121,7 +153,8 @@ def fit(network: nn.Module, x: np.ndarray, y: np.ndarray, recipe: Recipe, seed: 
     def loss(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(network(images), labels)
 
-    return _descend(network, loss, inputs, targets, recipe, recipe.epochs, seed)
+    with devices.training(next(network.parameters()).device):
+        return _descend(network, loss, inputs, targets, recipe, recipe.epochs, seed)
 
 
 def fit_bayes(
@@ -147,4 +180,6 @@ def fit_bayes(
     def loss(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return posterior.elbo_loss(images, labels, len(inputs), beta)
 
-    return _descend(posterior, loss, inputs, targets, undecayed, recipe.variational_epochs, seed)
+    with devices.training(next(posterior.parameters()).device):
+        epochs = recipe.variational_epochs
+        return _descend(posterior, loss, inputs, targets, undecayed, epochs, seed)

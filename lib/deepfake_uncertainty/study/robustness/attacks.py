@@ -195,9 +195,11 @@ def _attack_part(
     x = pixels.repeat(len(strengths), 1, 1, 1, 1)
     epsilon = torch.tensor(strengths, dtype=x.dtype).repeat_interleave(count).to(device) / 255
     y = torch.as_tensor(np.tile(clips.index["label"].to_numpy(), len(strengths))).to(device)
-    moved, live = x.clone(), epsilon > 0  # strength 0 is the clean clip, and needs no gradient
-    if live.any():
-        live_inputs = [one for one, alive in zip(to_inputs, live, strict=True) if alive]
+    # Strength 0 is the clean clip, and needs no gradient.
+    rows = np.flatnonzero(np.repeat(strengths, count))
+    moved, live = x.clone(), torch.from_numpy(rows).to(device)
+    if len(rows):
+        live_inputs = [to_inputs[row] for row in rows]
 
         def gradient(at, step):
             # Not the draws of the model's own seed, which decide, and other ones at each step.

@@ -51,8 +51,9 @@ def sensitivity(network: nn.Module, x: np.ndarray) -> np.ndarray:
     Inputs x are (N, C, H, W). The result is float32 (N, H, W) >= 0 in nats per unit of x, the
     largest over the channels (Simonyan et al. 2014).
     """
-    inputs = torch.from_numpy(np.array(x, dtype=np.float32)).requires_grad_()
+    device = next(network.parameters()).device
+    inputs = torch.tensor(x, dtype=torch.float32, device=device, requires_grad=True)
     network.eval()
     log_p = network(inputs).log_softmax(-1)
     (gradient,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(), inputs)
-    return gradient.abs().amax(1).numpy()
+    return gradient.abs().amax(1).cpu().numpy()

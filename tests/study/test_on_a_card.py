@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from deepfake_uncertainty.uncertainty.laplace import LastLayer
 from support.attack_targets import SIZE, SPEC, fitted, network, some_clips
 from support.devices import CARDS
 from torch import nn
@@ -14,7 +15,6 @@ from deepfake_uncertainty.study.robustness import attacks
 from deepfake_uncertainty.study.your_video import explain, properties
 from deepfake_uncertainty.uncertainty import maps
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
-from deepfake_uncertainty.uncertainty.laplace import LastLayer
 from deepfake_uncertainty.uncertainty.temperature import TemperatureScaled
 
 MODELS = {

@@ -224,6 +224,7 @@ class Weights:
 
     widest = 0.0
     packs = False
+    guess: torch.Tensor | None = None
 
     def __init__(self, posterior: WeightPosterior, seed: int) -> None:
         self.posterior, self.seed = posterior, seed
@@ -240,12 +241,11 @@ class Weights:
         """Return a context that changes nothing: the network is in evaluation mode."""
         return nullcontext()
 
-    def trial(self, count: int) -> AbstractContextManager[None]:
-        """Return a context in which the trained weights stand for sample 0."""
-        return nullcontext()
+    def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
+        """Return the nodes that read a drawn weight."""
+        return {node for node in graph.graph.nodes if self._is_random(graph, node)}
 
-    def is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
-        """Return True for a node that reads a drawn weight."""
+    def _is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
         if node.op == "get_attr":
             return str(node.target) in self.parameters
         if node.op != "call_module":

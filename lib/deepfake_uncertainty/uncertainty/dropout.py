@@ -8,7 +8,7 @@ on (seed, t, the call within a pass, the key of the input).
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import engine, masks, noise, prefix
+from deepfake_uncertainty.uncertainty import engine, graphs, masks, noise, prefix
 from deepfake_uncertainty.uncertainty.inputs import Adapted, Tensors
 
 PLACES = "head", "last_stage", "every_stage"
@@ -90,8 +90,7 @@ class Dropout:
         self.places: masks.Layout | None = None
         self.widest = 0.0
         self.in_steps = False  # attention, see `masks.modes`
-        self.current: masks.Masks | None = None
-        self.calls = 0
+        self.guess: torch.Tensor | None = None
 
     def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
         """Find what drops at random, and return the context in which it does.
@@ -100,30 +99,40 @@ class Dropout:
         """
         rows = torch.arange(len(few[0]))
         run = adapted.raw if isinstance(adapted, Adapted) else adapted
+        given: list[Any] = []
+
+        def one_pass() -> None:
+            given.append(run(*few))
+
         with torch.no_grad():
             try:
-                names = masks.callers(adapted, lambda: run(*few), rows)
+                names = masks.callers(adapted, one_pass, rows)
             except masks.FusedAttention:
                 self.in_steps = True
-                names = masks.callers(adapted, lambda: run(*few), rows, True)
+                names = masks.callers(adapted, one_pass, rows, True)
         if not names:
             raise InputError(
                 "Monte Carlo dropout needs dropout of a rate in (0, 1) that takes part in the pass:"
                 f" {type(self.network).__name__} has none"
             )
         self.modules = set(names)
+        if isinstance(adapted, Adapted) and adapted.takes_all(given[-1]):
+            # In this pass more than the dropout was in training mode, so it may differ.
+            self.guess = given[-1]
         return masks.modes(adapted, lambda name, _: name in self.modules, self.in_steps)
 
-    def trial(self, count: int) -> masks.Masks:
-        """Return the masks of sample 0 for `count` inputs."""
-        self.current, self.calls = masks.Masks(self.seed, range(1), torch.arange(count)), 0
-        return self.current
+    def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
+        """Return the nodes whose modules drop at random; where it is a function, a trial tells."""
+        called = {str(n.target): n for n in graph.graph.nodes if n.op == "call_module"}
+        if self.modules <= set(called):
+            return {called[name] for name in self.modules}
+        current, seen = masks.Masks(self.seed, range(1), torch.arange(len(few[0]))), [0]
 
-    def is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
-        """Return True when masks were drawn since the last node."""
-        assert self.current is not None
-        before, self.calls = self.calls, len(self.current.shapes)
-        return self.calls > before
+        def is_random(graph: fx.GraphModule, node: fx.Node) -> bool:
+            seen.append(len(current.shapes))
+            return seen[-1] > seen[-2]
+
+        return graphs.Trial(graph, is_random, current, few).random
 
     def learn(self, module: nn.Module, values: Tensors) -> bool:
         """Find the axis of the inputs in each mask; return True if it is not always the first."""

@@ -93,10 +93,7 @@ def traced(network: nn.Module, entered: set[str]) -> fx.GraphModule:
 
 
 class Trial(fx.Interpreter):
-    """Runs a graph once; notes the random nodes, what depends on them, and what has rows.
-
-    `rows` are the nodes whose value is a tensor with one row per input.
-    """
+    """Runs a graph once and notes the nodes that are random, by what `is_random` says of each."""
 
     def __init__(
         self,
@@ -106,24 +103,31 @@ class Trial(fx.Interpreter):
         values: Tensors,
     ) -> None:
         super().__init__(graph)
-        self.graph_module = graph
-        self.is_random, self.count = is_random, len(values[0])
+        self.graph_module, self.is_random = graph, is_random
         self.random: Nodes = set()
-        self.rows: Nodes = set()
         with context:
             self.run(*values)
 
     def run_node(self, node: fx.Node) -> Any:
         value = super().run_node(node)
-        depends = any(argument in self.random for argument in node.all_input_nodes)
-        # Asked of every node: the source counts what has run.
-        is_random = self.is_random(self.graph_module, node)
-        if node.op != "output" and (is_random or depends):
+        if self.is_random(self.graph_module, node) and node.op != "output":
             self.random.add(node)
-        is_rows = isinstance(value, torch.Tensor) and value.ndim and len(value) == self.count
-        if is_rows and node.op != "get_attr":
-            self.rows.add(node)
         return value
+
+
+def dependents(graph: fx.GraphModule, sources: Nodes) -> Nodes:
+    """Return the nodes of a graph that are among `sources` or depend on them."""
+    found: Nodes = set()
+    for node in graph.graph.nodes:
+        depends = any(argument in found for argument in node.all_input_nodes)
+        if node.op != "output" and (node in sources or depends):
+            found.add(node)
+    return found
+
+
+def has_rows(value: Any, count: int) -> bool:
+    """Return True for a tensor with one row for each of `count` inputs."""
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) == count
 
 
 def repeated(graph: fx.GraphModule, random: Nodes, rows: Nodes) -> Nodes:

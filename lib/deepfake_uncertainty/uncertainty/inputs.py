@@ -143,6 +143,13 @@ class Adapted(nn.Module):
             return self.network(**batch)
         return self.network(*batch) if isinstance(batch, tuple | list) else self.network(batch)
 
+    def takes_all(self, output: Any) -> bool:
+        """Return True when what the network returns is the logits, as this output is."""
+        is_logits = isinstance(output, torch.Tensor) and output.ndim == 2 and output.shape[1] > 1
+        if is_logits and self.output is None:
+            self.output = _itself
+        return is_logits and self.output is _itself
+
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return the logits of the tensors of a batch."""
         found = self.raw(*tensors)

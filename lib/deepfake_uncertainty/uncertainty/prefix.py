@@ -8,8 +8,7 @@ traceable. A split is used only where it gave the same as the network in a trial
 import logging
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import fx, nn
@@ -30,17 +29,16 @@ class Source(Protocol):
     modules: names of the modules with something random in their own code or parameters.
     parameters: names of the parameters that are drawn.
     packs: True when several samples may form one batch.
+    guess: sample 0 of two inputs, if it is known already: logits (2, C) of the whole network.
     """
 
     modules: set[str]
     parameters: set[str]
     packs: bool
+    guess: torch.Tensor | None
 
-    def trial(self, count: int) -> AbstractContextManager[Any]:
-        """Return a context in which a pass of `count` inputs is the sample 0."""
-
-    def is_random(self, graph: fx.GraphModule, node: fx.Node) -> bool:
-        """Return True when the node of a graph, which has just run in a trial, was random."""
+    def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
+        """Return the nodes of a graph that are random themselves; `few` are two inputs."""
 
     def learn(self, module: nn.Module, values: Tensors) -> bool:
         """Learn which random numbers a module takes for inputs; return True if they change."""
@@ -92,20 +90,25 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
 
     Raises InputError when the network gives two results for the same inputs and random numbers.
     """
-    few, whole = few_of(first, 2), _whole(network)
-    reference = _pass(whole, few, source)
-    checked_logits(reference, 2)
+    few, whole, reference = few_of(first, 2), _whole(network), source.guess
+    if reference is None:
+        reference = _pass(whole, few, source)
+        checked_logits(reference, 2)
     parts = _divided(network, first, few, source)
     if parts:
         values = _few_values(parts, first)
-        if source.learn(parts.suffix, values):
+        changed = source.learn(parts.suffix, values)
+        if not changed and source.guess is not None and _agrees(parts, values, reference, source):
+            return _packing(parts, values, source)
+        if changed or source.guess is not None:
             reference = _pass(whole, few, source)
         for candidate in (parts, parts._replace(suffix=_Careful(parts.suffix))):
             if _agrees(candidate, values, reference, source):
                 return _packing(candidate, values, source)
         log.info("%s is sampled without a shared prefix: its parts do not add up", _name(network))
-    if source.learn(network, few):
-        reference = _pass(whole, few, source)
+    source.learn(network, few)
+    reference = _pass(whole, few, source)
+    checked_logits(reference, 2)
     for candidate in (whole, _whole(_Careful(network))):
         if _agrees(candidate, few, reference, source):
             return _packing(candidate, few, source)
@@ -113,6 +116,55 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
         f"{_name(network)} gives two results for the same inputs, weights and masks:"
         " it keeps a state, which cannot be sampled"
     )
+
+
+def folded(network: nn.Module, few: Tensors) -> nn.Module:
+    """Return a network without anything random with its normalization folded, tried on two inputs.
+
+    It is the network itself where that cannot be done. Raises InputError for outputs that are no
+    logits.
+    """
+    expected = network(*few)
+    checked_logits(expected, len(few[0]))
+    if len(few) != 1:
+        return network
+    try:
+        graph = graphs.traced(network, {"network"})
+        graphs.fold(graph, set(), _tied(network))
+        same = is_close(graph(*few), expected)
+    except Exception:  # tracing can fail in any way, and folding only saves time
+        return network
+    return graph if same else network
+
+
+def _cut(
+    graph: fx.GraphModule, random: graphs.Nodes, first: Tensors
+) -> tuple[fx.GraphModule, fx.GraphModule, list[fx.Node]]:
+    """Return prefix, suffix and the nodes handed on, whose values have one row per input.
+
+    A layer has one row per input. What a function gives may be a shape or a constant, so it is
+    tried on two numbers of inputs; the suffix computes it again where it has no rows.
+    """
+    rows = {node for node in graph.graph.nodes if node.op != "get_attr"}
+    while True:
+        parts = graphs.divide(graph, random, graphs.repeated(graph, random, rows))
+        needed = parts[2]
+        if all(node.op in ("placeholder", "call_module") for node in needed):
+            return parts
+        wrong: graphs.Nodes = set()
+        for count in (1, 2):
+            values = parts[0](*few_of(first, count))
+            pairs = zip(needed, values, strict=True)
+            wrong |= {node for node, value in pairs if not graphs.has_rows(value, count)}
+        if not wrong:
+            return parts
+        rows -= wrong
+
+
+def _tied(network: nn.Module) -> set[int]:
+    """Return the ids of the parameters that have several names."""
+    counts = Counter(id(value) for _, value in network.named_parameters(remove_duplicate=False))
+    return {key for key, count in counts.items() if count > 1}
 
 
 def _few_values(parts: Split, first: Tensors) -> Tensors:
@@ -172,28 +224,16 @@ def _divided(network: nn.Module, first: Tensors, few: Tensors, source: Source) -
     """Return a Split that is not verified, None where nothing can be shared."""
     if len(first) != 1:
         return None  # a traced network takes one tensor
-    named = network.named_parameters(remove_duplicate=False)
-    counts = Counter(id(value) for _, value in named)
-    tied = {key for key, count in counts.items() if count > 1}
     try:
         graph = graphs.traced(network, source.modules)
-        trial = graphs.Trial(graph, source.is_random, source.trial(2), few)
-        rows = trial.rows - trial.random
-        # What has two rows for two inputs may have two for any number: then it is computed again.
-        probe = first if len(first[0]) != 2 else few_of(first, 1)
-        wrong: graphs.Nodes | None = None
-        while wrong is None or wrong:
-            rows -= wrong or set()
-            again = graphs.repeated(graph, trial.random, rows)
-            before, suffix, needed = graphs.divide(graph, trial.random, again)
-            known = before(*(value.clone() for value in probe))
-            pairs = zip(needed, known, strict=True)
-            wrong = {node for node, value in pairs if len(value) != len(probe[0])}
-        if probe is not first:
-            known = before(*few_of(first, 2))
+        random = graphs.dependents(graph, source.random_nodes(graph, few))
+        before, suffix, needed = _cut(graph, random, first)
+        known = before(*(value.clone() for value in first))
+        if not all(graphs.has_rows(value, len(first[0])) for value in known):
+            return None
         if not needed:
             return None
-        scales = graphs.fold(suffix, source.parameters, tied)
+        scales = graphs.fold(suffix, source.parameters, _tied(network))
         return Split(before, suffix, True, False, known, scales)
     except InputError:
         raise

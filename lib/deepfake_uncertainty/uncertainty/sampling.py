@@ -188,16 +188,15 @@ def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Itera
         for network in networks:
             stack.enter_context(engine.lock(network))
             stack.enter_context(engine.evaluation(network))
-            adapted.append(inputs.adapted(network, first, options.forward, options.output))
-            few = prefix.few_of(first.tensors, 2)
-            inputs.checked_logits(adapted[-1](*few), 2)
+            whole = inputs.adapted(network, first, options.forward, options.output)
+            adapted.append(prefix.folded(whole, prefix.few_of(first.tensors, 2)))
         stream = itertools.chain([first], batches)
         while group := list(itertools.islice(stream, AT_ONCE)):
             found = [_pass(network, group, device) for network in adapted]
             yield probabilities(torch.stack(found)).cpu().numpy()
 
 
-def _pass(network: inputs.Adapted, group: list[inputs.Batch], device: torch.device) -> torch.Tensor:
+def _pass(network: nn.Module, group: list[inputs.Batch], device: torch.device) -> torch.Tensor:
     return torch.cat(engine.parallel_map(lambda batch: network(*batch.tensors), group, device))
 
 

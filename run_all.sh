@@ -28,6 +28,9 @@ options
   --plugin FILE.py  further detectors or methods, trained and shown beside the others
                     (may be given several times)
   --slow            with `test`: also the tests that take minutes
+  --fast            use every instruction of this processor, and OMP_NUM_THREADS threads a job
+                    (default 1); without it a run uses AVX2 and one thread, so that the last
+                    digits are the same on every processor with AVX2
 TEXT
 }
 
@@ -42,6 +45,7 @@ add_plugin() {
 
 parse() {
   command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) slow=0 chosen=0
+  fast=${DEEPFAKE_UNCERTAINTY_FAST:-}
   data_root=${DEEPFAKE_UNCERTAINTY_DATA_ROOT:-} plugins=${DEEPFAKE_UNCERTAINTY_PLUGINS:-}
   [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
   while (($#)); do
@@ -54,6 +58,7 @@ parse() {
       --data-root) data_root=$(absolute "$2"); shift 2 ;;
       --plugin) add_plugin "$2"; shift 2 ;;
       --slow) slow=1; shift ;;
+      --fast) fast=1; shift ;;
       *) fail "unknown option '$1'; see ./run_all.sh --help" ;;
     esac
   done
@@ -110,11 +115,12 @@ environment() {
 pip_install() { python -m pip install --quiet --disable-pip-version-check "$@"; }
 
 settings() {
-  # One thread per job: the scheduler fills the processors, and results do not depend on how many
-  # there are.
-  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  export MKL_NUM_THREADS=$OMP_NUM_THREADS OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS
-  export NUMBA_NUM_THREADS=$OMP_NUM_THREADS
+  # One thread per job, since the scheduler fills the processors, and the instructions that all
+  # processors share: results depend neither on how many there are nor on their kind.
+  local pins
+  export DEEPFAKE_UNCERTAINTY_FAST=$fast
+  pins=$(python -m deepfake_uncertainty.pins) || exit 2
+  eval "$pins"
   # Memory is kept for the next layer, in large pages, and not given back after each one: trainings
   # are 5 % faster.
   GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296

@@ -38,6 +38,9 @@ INSTRUCTIONS = {
     "NUMBA_CPU_FEATURES": "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt",
 }
 PINS = INSTRUCTIONS | THREADS
+# What numba may do for speed. It may not take the processor's estimates of 1 / x and 1 / sqrt(x)
+# (`arcp`, `afn`), which are others on AMD than on Intel.
+FASTMATH = {"contract", "nnan", "ninf", "nsz", "reassoc"}
 # They read the pins when they are loaded, and not later.
 LIBRARIES = {"torch", "numpy", "scipy", "cv2", "numba"}
 # Of these instructions the pinned libraries are free to use any.

@@ -113,6 +113,7 @@ for NOTEBOOK in NOTEBOOKS:
             touch(f"{RUNS}/{NOTEBOOK}.notebook"),
         params:
             code=cache.code_digest(),
+            arithmetic=cache.arithmetic(),
             source=files.digest(Path("notebooks", f"{NOTEBOOK}.py")),
             overrides=notebooks.parameters(PROFILE, NOTEBOOK),
             data=DATA,

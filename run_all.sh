@@ -36,6 +36,9 @@ options
   --slow            with `test`: also the tests that take minutes
   --fresh           with `verify`: first compute the committed study anew, from nothing, in a
                     folder of its own under .cache; figures and notebooks here are not touched
+  --fast            use every instruction of this processor, and OMP_NUM_THREADS threads a job
+                    (default 1); without it a run uses AVX2 and one thread, so that the last
+                    digits are the same on every processor with AVX2
 TEXT
 }
 
@@ -51,6 +54,7 @@ add_plugin() {
 parse() {
   command=run profile=quick jobs=$(getconf _NPROCESSORS_ONLN) slow=0 chosen=0 fresh=0
   device=${DEEPFAKE_UNCERTAINTY_DEVICE:-cpu}
+  fast=${DEEPFAKE_UNCERTAINTY_FAST:-}
   data_root=${DEEPFAKE_UNCERTAINTY_DATA_ROOT:-} plugins=${DEEPFAKE_UNCERTAINTY_PLUGINS:-}
   [[ ${1:-} == [a-z]* ]] && { command=$1; shift; }
   while (($#)); do
@@ -65,6 +69,7 @@ parse() {
       --plugin) add_plugin "$2"; shift 2 ;;
       --slow) slow=1; shift ;;
       --fresh) fresh=1; shift ;;
+      --fast) fast=1; shift ;;
       *) fail "unknown option '$1'; see ./run_all.sh --help" ;;
     esac
   done
@@ -126,11 +131,12 @@ environment() {
 pip_install() { python -m pip install --quiet --disable-pip-version-check "$@"; }
 
 settings() {
-  # One thread per job: the scheduler fills the processors, and results do not depend on how many
-  # there are.
-  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  export MKL_NUM_THREADS=$OMP_NUM_THREADS OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS
-  export NUMBA_NUM_THREADS=$OMP_NUM_THREADS
+  # One thread per job, since the scheduler fills the processors, and the instructions that all
+  # processors share: results depend neither on how many there are nor on their kind.
+  local pins
+  export DEEPFAKE_UNCERTAINTY_FAST=$fast
+  pins=$(python -m deepfake_uncertainty.pins) || exit 2
+  eval "$pins"
   # Memory is kept for the next layer, in large pages, and not given back after each one: trainings
   # are 5 % faster.
   GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296
@@ -190,10 +196,23 @@ tests() {
   python -m deepfake_uncertainty.report.runner sync
   if compgen -G 'notebooks/[0-9]*.ipynb' >/dev/null; then
     pipeline trainings
-    # Every cell must run. Outputs are compared only where a cell asks for it: the last digits of a
-    # training depend on the processor.
+    # Every cell must run. Where this run and the record are both pinned, what the cells print must
+    # be the same; elsewhere only where a cell asks for it. The record has no standard error.
     export DEEPFAKE_UNCERTAINTY_FIGURES=$PWD/.cache/nbval-figures
-    python -m pytest --nbval-lax --nbval-current-env notebooks/[0-9]*.ipynb
+    export PYTHONWARNINGS=ignore TQDM_DISABLE=1
+    python -m pytest "$(comparison)" --nbval-current-env notebooks/[0-9]*.ipynb
+  fi
+}
+
+# How nbval compares with the record, which is of profile quick on the embedded benchmark.
+comparison() {
+  local here pinned="cpu pinned"
+  here=$(python -c 'from deepfake_uncertainty import cache; print(cache.arithmetic())')
+  if [[ -z $data_root$plugins && $here == "$pinned" &&
+    -z $(grep -L "\"arithmetic\": \"$pinned\"" figures/[0-9]*.json) ]]; then
+    echo --nbval
+  else
+    echo --nbval-lax
   fi
 }
 

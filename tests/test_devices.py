@@ -11,7 +11,7 @@ from support.devices import WrongDevice, pretend_cuda
 from torch import nn
 from torch.nn import functional
 
-from deepfake_uncertainty import devices
+from deepfake_uncertainty import devices, pins
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.training.config import Run
 
@@ -62,7 +62,7 @@ def test_bfloat16_is_for_cards_and_for_fast_processors_that_have_it(monkeypatch)
     found = {}
     for fast in ("", "1"):
         for has in (True, False):
-            monkeypatch.setenv(devices.FAST, fast)
+            monkeypatch.setenv(pins.FAST_VARIABLE, fast)
             monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
             assert devices.halves(torch.device("cuda"))
             found[fast, has] = devices.halves(torch.device("cpu"))

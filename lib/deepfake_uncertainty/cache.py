@@ -21,7 +21,7 @@ from types import ModuleType
 import numpy as np
 from filelock import FileLock
 
-from deepfake_uncertainty import files, plugins
+from deepfake_uncertainty import devices, files, pins, plugins
 from deepfake_uncertainty.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -43,14 +43,19 @@ def versions() -> dict[str, str]:
     }
 
 
+def arithmetic() -> str:
+    """Return what computes and how, such as 'cpu pinned': see `pins.mode`."""
+    return f"{devices.device_kind()} {pins.mode()}"
+
+
 def code_digest(*parts: str | Callable | type) -> str:
     """Return a 16-digit hex key of the code of `parts` and of every module that they import.
 
     A part is the name of a module or package below `deepfake_uncertainty`, or a function or class
-    from anywhere. Without parts it is the whole library with its plug-in files. The key also holds
-    the versions of packages and the weights in folders `weights` beside the modules. Raises
-    InputError for what was typed into a notebook or shell, and ValueError for a name that is no
-    module.
+    from anywhere. The key also holds the versions of packages, the weights in folders `weights`
+    beside the modules, and the arithmetic. Without parts it is the whole library with its plug-in
+    files, without the arithmetic. Raises InputError for what was typed into a notebook or shell,
+    and ValueError for a name that is no module.
     """
     functions, fixed = _unwrapped(parts)
     names = frozenset(name for part in functions for name in _modules_of(part))
@@ -60,7 +65,7 @@ def code_digest(*parts: str | Callable | type) -> str:
     ]
     folders = sorted({_file_of(name).parent / "weights" for name in modules})
     weights = [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
-    extra = [] if parts else plugins.plugin_files()
+    extra = [arithmetic()] if parts else plugins.plugin_files()
     return files.digest(sources, fixed, versions(), *weights, *extra)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from deepfake_uncertainty import devices, files, listing, plugins
+from deepfake_uncertainty import devices, files, listing, pins, plugins
 from deepfake_uncertainty.errors import InputError
 
 DATA_ROOT = "DEEPFAKE_UNCERTAINTY_DATA_ROOT"
@@ -265,6 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Bad input gives one line on standard error and exit code 2, an interruption 130.
     """
+    pins.hold()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("deepfake_uncertainty").setLevel(logging.INFO)
     try:

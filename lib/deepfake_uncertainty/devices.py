@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from deepfake_uncertainty import pins
 from deepfake_uncertainty.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 VARIABLE = "DEEPFAKE_UNCERTAINTY_DEVICE"
-FAST = "DEEPFAKE_UNCERTAINTY_FAST"  # 1: other digits in exchange for time
 CHOICES = "auto", "cpu", "cuda"
 
 
@@ -47,7 +47,7 @@ def device_kind() -> str:
 
 
 def halves(device: torch.device) -> bool:
-    """Return True where networks are trained in bfloat16: on a card, and with FAST set to 1.
+    """Return True where networks are trained in bfloat16: on a card, and in a fast run (`--fast`).
 
     A processor without instructions for bfloat16 keeps float32, which is faster there.
     """
@@ -55,7 +55,7 @@ def halves(device: torch.device) -> bool:
         return True
     import torch
 
-    return os.environ.get(FAST) == "1" and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return pins.is_fast() and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -86,7 +86,7 @@ def test_committed_outputs_hold_no_absolute_path(path):
     "path", sorted(paths.FIGURES.rglob("[0-9]*.json")), ids=lambda path: path.stem
 )
 def test_every_result_is_whole(path):
-    parts = {"name", "numbers", "profile", "seed", "versions", "code", "hardware"}
+    parts = {"name", "numbers", "profile", "seed", "versions", "code", "arithmetic"}
     assert parts <= set(json.loads(path.read_text()))
     # A figure is whole; numbers without a figure have neither file.
     assert path.with_suffix(".png").is_file() == path.with_suffix(".pdf").is_file()

@@ -6,7 +6,6 @@ A rerun gives the same bytes. The text of notebooks and README quotes the sideca
 import json
 import math
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,16 @@ ROOT_VARIABLES = profiles.DATA_ROOT_VARIABLE, profiles.AV_ROOT_VARIABLE
 
 
 def environment() -> dict[str, Any]:
-    """Return what a result depends on besides its inputs: data, versions, code, hardware.
+    """Return what a result depends on besides its inputs: data, versions, code, arithmetic.
 
-    It holds no time, no host name and no path.
+    It holds no time, no path, and nothing of the machine but the kind of its arithmetic.
     """
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     given = any(os.environ.get(name) for name in ROOT_VARIABLES)
     return {
         "data": "given root" if given else "SynthFF and SynthAV",
         "versions": cache.versions(),
         "code": cache.code_digest(),
-        "hardware": {"machine": platform.machine(), "threads": threads},
+        "arithmetic": cache.arithmetic(),
     }
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake_uncertainty import files, paths
+from deepfake_uncertainty import files, paths, pins
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.report import notebooks, results
 from deepfake_uncertainty.training import profiles
@@ -82,7 +82,7 @@ def _execute(source: Path, target: Path, profile: str) -> None:
     try:
         notebooks.write(notebook, bare)
         # Relative names, because papermill writes them into the notebook.
-        with contextlib.chdir(source.parent):
+        with contextlib.chdir(source.parent), pins.for_children():
             names = [os.path.relpath(path) for path in (bare, target)]
             papermill.execute_notebook(
                 *names, parameters=overrides, progress_bar=False, log_output=False, cwd="."

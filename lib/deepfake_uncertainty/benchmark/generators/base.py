@@ -18,6 +18,7 @@ from scipy.spatial import Delaunay
 from deepfake_uncertainty.benchmark.stamp import STAMPS
 from deepfake_uncertainty.datasets.faces import similarity
 from deepfake_uncertainty.errors import InputError
+from deepfake_uncertainty.pins import FASTMATH
 
 # Indices into MediaPipe's 468-point mesh.
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400,
@@ -117,7 +118,7 @@ def require_benchmark_clip(*clips: Footage) -> None:
             )
 
 
-@numba.njit(cache=True, fastmath=True)
+@numba.njit(cache=True, fastmath=FASTMATH)
 def _rasterise(
     source: np.ndarray, target: np.ndarray, triangles: np.ndarray, mapping: np.ndarray
 ) -> None:

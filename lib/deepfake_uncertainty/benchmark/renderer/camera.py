@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from deepfake_uncertainty.benchmark.renderer.head import step
 from deepfake_uncertainty.benchmark.renderer.skin import hair_colour, optics
+from deepfake_uncertainty.pins import FASTMATH
 
 GAMMA = 1 / 2.2
 FOCAL = 5.0  # distance of the camera in head radii
@@ -162,7 +163,7 @@ def gamma_table() -> np.ndarray:
     return (255 * np.linspace(0, 1, 65536) ** GAMMA + 0.5).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def develop(
     image: np.ndarray, noise: np.ndarray, photon: np.float32, read: np.float32, table: np.ndarray
 ) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 from numba import njit
 
 from deepfake_uncertainty.benchmark.renderer import camera, head
+from deepfake_uncertainty.pins import FASTMATH
 
 CENTRE = 0.48  # height of the head's centre in the frame, as a share of the frame
 
@@ -33,7 +34,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return around_z @ around_x @ around_y
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def rotate(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return points (N, 3) multiplied by `matrix` (3, 3); BLAS is slow for such narrow products."""
     out = np.empty_like(points)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from deepfake_uncertainty.pins import FASTMATH
+
 # Samples per pixel along each side. Only every other one is used: soft outlines at half the cost.
 OVERSAMPLE = 2
 
@@ -92,7 +94,7 @@ def _reflect(normal, direction, halfway, ambient, base, sky):
     return base - sky * ny * unit + diffuse, glint
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def shade(
     index: np.ndarray, weights: np.ndarray, surface: Surface, lighting: Lighting
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +135,7 @@ def shade(
     return layer, hits > 0.5
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def compose(
     background: np.ndarray, body: np.ndarray, layer: np.ndarray, offset: np.ndarray
 ) -> np.ndarray:

@@ -278,6 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in options.plugin or []:
             plugins.add_plugin(path)
         options.run(options)
+        sys.stdout.flush()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

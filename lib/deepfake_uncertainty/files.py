@@ -74,7 +74,8 @@ def digest(*parts: object) -> str:
             data = _content(part)
         else:
             data = json.dumps(part, sort_keys=True, default=_as_text).encode()
-        state.update(len(data).to_bytes(8, "little") + data)
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)  # apart: joined to its length, 90 MB of weights would be copied
     return state.hexdigest()[:16]
 
 

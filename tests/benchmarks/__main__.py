@@ -5,10 +5,20 @@ A missed bar is printed; it is not an error.
 
 import sys
 
-from benchmarks import detectors, memory, metrics, motion, pipeline, pulse, runner, sampling
+from benchmarks import (
+    commands,
+    detectors,
+    memory,
+    metrics,
+    motion,
+    pipeline,
+    pulse,
+    runner,
+    sampling,
+)
 
 if __name__ == "__main__":
     runner.main(
-        (pipeline, pulse, motion, metrics, sampling, memory, detectors),
+        (commands, pipeline, pulse, motion, metrics, sampling, memory, detectors),
         small="--small" in sys.argv[1:],
     )

@@ -6,7 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from benchmarks import gpu, motion, pulse, runner
+from benchmarks import commands, gpu, motion, pulse, runner
+
+from deepfake_uncertainty import files, paths
+from deepfake_uncertainty.datasets import video
 
 
 def busy(seconds):
@@ -25,7 +28,9 @@ def test_rows_say_who_is_faster_and_whether_the_bar_holds(tmp_path, capsys):
         runner.Entry("alone", busy(0.002), bar=1.0),
         runner.Entry("no bar", busy(0.002)),
         runner.Entry("peer not installed", busy(0.002), "absent", None, 2),
-        runner.Entry("near its floor", busy(0.01), "peer", busy(0.01), floor=busy(0.005), share=0.2),
+        runner.Entry(
+            "near its floor", busy(0.01), "peer", busy(0.01), floor=busy(0.005), share=0.2
+        ),
         runner.Entry("far from it", busy(0.01), floor=busy(0.005), share=0.95),
     ]
     rows = runner.run(entries, tmp_path / "rows.json")
@@ -39,6 +44,24 @@ def test_rows_say_who_is_faster_and_whether_the_bar_holds(tmp_path, capsys):
     assert [row["peer"] for row in rows[2:5]] == [None] * 3 and rows[4]["ratio"] is None
     said = capsys.readouterr().out
     assert "FAILS" in said and said.count("\n") == 7
+
+
+def test_each_new_clip_is_another_file_of_the_same_frames(tmp_path):
+    clip = commands.Clip(tmp_path, 3)
+    keys, pictures = [], []
+    for _ in range(2):
+        path = clip.new()
+        keys.append(files.digest(path))
+        pictures.append(video.decode(path)[0])
+    assert keys[0] != keys[1] and np.array_equal(*pictures) and len(pictures[0]) == 3
+
+
+def test_a_clip_takes_its_own_tracks_out_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    for folder, name in (("own", commands.NAME), ("other", "other.mp4")):
+        files.write_json(paths.CACHE / "tracks" / folder / "meta.json", {"video": name})
+    commands.Clip(tmp_path, 3).forget()
+    assert [path.name for path in (paths.CACHE / "tracks").iterdir()] == ["other"]
 
 
 def test_the_plain_reading_of_ppg_maps_gives_our_maps():

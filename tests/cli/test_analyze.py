@@ -6,11 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from support.command_line import DETERMINISTIC, call, fake, refused
 
 from deepfake_uncertainty.datasets import video
+from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.study.your_video import familiarity_check
-from deepfake_uncertainty.training import predict, train
+from deepfake_uncertainty.training import models, predict, train
 
 
 @pytest.mark.parametrize("method", ["deterministic", "mc_dropout", "bnn"])
@@ -33,6 +35,21 @@ def test_analyze_twice_reads_nothing_of_the_training_set(world, capsys, monkeypa
     monkeypatch.setattr(predict, "load_inputs", lambda *_: pytest.fail("inputs were read again"))
     monkeypatch.setattr(train, "fit", lambda *_: pytest.fail("trained again"))
     assert call(capsys, "analyze", fake(world), *DETERMINISTIC)[0] == 0
+
+
+def test_analyze_reads_each_model_once_on_the_threads_of_its_recipe(world, capsys, monkeypatch):
+    options = *DETERMINISTIC, "--method", "bnn"
+    call(capsys, "analyze", fake(world), *options)
+    seen, load = [], models.load
+
+    def watched(key, module):
+        seen.append((type(module).__name__, torch.get_num_threads()))
+        return load(key, module)
+
+    monkeypatch.setattr(models, "load", watched)
+    with threads(2):  # the recipe has one
+        assert call(capsys, "analyze", fake(world), *options)[0] == 0
+    assert seen == [("VariationalPosterior", 1), ("Classifier", 1)]
 
 
 def test_analyze_says_which_face_and_whether_the_trial_is_fair(world, capsys):

@@ -144,7 +144,9 @@ def fitted(
     code, kind = _code(spec, chosen), torch.device(run.device).type
     key = files.digest(spec.name, method, config.recipe, run.seed, settings, seen, code, kind)
     note = paths.CACHE / "fitted" / f"{key}.json"
-    found = _from_note(note, config, chosen) or _trained(note, config, chosen, index)
+    # More threads would share the small work of a new network, and wait for each other.
+    with threads(config.recipe.threads):
+        found = _from_note(note, config, chosen) or _trained(note, config, chosen, index)
     model, keys, skipped = found
     whole_key = files.digest(keys)
     return Fitted(spec, chosen, config.recipe, run.seed, model, whole_key, skipped, tuple(keys))
@@ -203,6 +205,18 @@ def samples_for(
     or prediction. Raises InputError for unknown names, and when predicted and training videos share
     a video or an identity.
     """
+    return model_and_samples(detector, method, index, run, on, settings)[1]
+
+
+def model_and_samples(
+    detector: str,
+    method: str,
+    index: pd.DataFrame,
+    run: Run,
+    on: pd.DataFrame | None = None,
+    settings: Settings | None = None,
+) -> tuple[Fitted, Samples]:
+    """Return the Fitted that `samples_for` trains or loads, and its Samples; it raises the same."""
     check_names(detector, method)
     settings = settings or Settings()
     training = index[index["split"] == "train"]
@@ -220,7 +234,7 @@ def samples_for(
     rows["label"] = labels(rows["generator"], settings.classes)
     skipped = [tuple(pair) for pair in json.loads(str(found["skipped"]))]
     rows.attrs["skipped"] = model.skipped + skipped
-    return Samples(found["probabilities"], rows)
+    return model, Samples(found["probabilities"], rows)
 
 
 def _predicted(model: Fitted, videos: pd.DataFrame, T: int, classes: tuple[str, ...]) -> dict:

@@ -13,7 +13,9 @@ from support.reports import familiarity, report
 from deepfake_uncertainty.datasets import face_regions, video
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.evaluation import decide, occlusion
+from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.study.your_video import drawing, explain
+from deepfake_uncertainty.training import methods, predict
 
 
 def test_json_is_valid_and_whole():
@@ -84,7 +86,13 @@ def test_the_sensitivity_is_the_gradient_of_the_entropy():
     torch.manual_seed(0)
     network = small_world.build(2, 0.0)
     x = torch.rand(1, 3, 4, 4)
-    found = explain.sensitivity(network, x.numpy())
+    seen = []
+    network.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    spec, method = small_world.SPEC, methods.get("deterministic")
+    model = predict.Fitted(spec, method, spec.recipe, 0, network, "key", [])
+    with threads(2):  # the recipe has one
+        found = explain.sensitivity(model, x.numpy())
+    assert seen == [1]
     assert found.shape == (1, 4, 4) and (found >= 0).all()
     step = torch.zeros_like(x)
 

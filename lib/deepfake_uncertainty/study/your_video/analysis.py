@@ -15,7 +15,7 @@ from deepfake_uncertainty.evaluation import decide, metric_tables
 from deepfake_uncertainty.study.your_video import explain, familiarity_check
 from deepfake_uncertainty.study.your_video.report import Report
 from deepfake_uncertainty.training import predict, profiles
-from deepfake_uncertainty.training.config import Run, Settings
+from deepfake_uncertainty.training.config import Settings
 
 WINDOWS_PER_SECOND = 4
 MIN_FRAMES = 2  # a video of one frame is a picture
@@ -37,14 +37,17 @@ def analyze(
     index, _ = profiles.videos(profile)
     # Any fault of the video is reported before minutes of training.
     track, x, starts, judged = _usable(path, spec, run.recipe(spec, Settings()))
-    samples = predict.samples_for(detector, method, index, run)
+    model, samples = predict.model_and_samples(detector, method, index, run)
     known, known_rows = metric_tables.by_video(*samples.of_split("val"))
     rule = decide.calibrate(known.mean(0)[:, 1], known_rows["label"].to_numpy(), alpha)
-    familiarity = familiarity_check.Guard(detector, index, run).judge(track, judged)
-    model = predict.fitted(detector, method, index, run)
-    probabilities = model.sample(judged, run.T, np.zeros(len(judged), int)).mean(1, keepdims=True)
+    guard = familiarity_check.Guard(detector, index, run)
+    familiarity = guard.judge(track, judged)
+    # All windows of the video have the same draws, as those of the calibration.
+    both = np.concatenate([judged, x])
+    sampled = model.sample(both, run.T, np.zeros(len(both), int))
+    probabilities = sampled[:, : len(judged)].mean(1, keepdims=True)
     p_fake = float(probabilities.mean(0)[0, 1])
-    windows = _windows(model.sample(x, run.T, np.zeros(len(x), int)), track.times[starts])
+    windows = _windows(sampled[:, len(judged) :], track.times[starts])
     return Report(
         video=Path(path).name,
         seconds=float(track.times[-1] + 1 / track.fps),
@@ -60,7 +63,7 @@ def analyze(
         trained_on=_trained_on(index),
         n_faces=track.n_faces,
         seen=_split(path, index),
-        **_evidence(windows, track, x, starts, model, index, run),
+        **_evidence(windows, track, x, starts, model, guard.model, run.T),
     )
 
 
@@ -70,19 +73,18 @@ def _evidence(
     x: np.ndarray,
     starts: np.ndarray,
     model: predict.Fitted,
-    index: pd.DataFrame,
-    run: Run,
+    plain: predict.Fitted,
+    T: int,
 ) -> dict:
-    """Return the fields of a Report on its most suspicious window."""
+    """Return the fields of a Report on its most suspicious window; `plain` is deterministic."""
     spec, worst = model.detector, int(windows["p_fake"].to_numpy().argmax())
     shown = track.part(int(starts[worst]), spec.window)
-    table = explain.by_region(shown, spec, model, run.T)
+    table = explain.by_region(shown, spec, model, T)
     region, hidden = explain.decisive(table)
     mask = None
     if region:
         size = shown.crops.shape[1]
         mask = face_regions.region_mask(shown.crop_landmarks[0], region, size)
-    plain = predict.fitted(spec.name, "deterministic", index, run)
     return {
         "worst": worst,
         "regions": table,
@@ -91,7 +93,7 @@ def _evidence(
         "mask": mask,
         "crop": shown.crops[0],
         "x": x[worst],
-        "sensitive": explain.sensitivity(plain.model, x[worst : worst + 1])[0],
+        "sensitive": explain.sensitivity(plain, x[worst : worst + 1])[0],
     }
 
 

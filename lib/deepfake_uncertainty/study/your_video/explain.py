@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from deepfake_uncertainty.datasets import face_regions
 from deepfake_uncertainty.datasets.tracks import Track
 from deepfake_uncertainty.detectors.base import DetectorSpec
 from deepfake_uncertainty.evaluation import metric_tables, occlusion
+from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.training.predict import Fitted
 
 NOTABLE = 0.05  # a region is named when hiding it lowers P(fake) by at least this much
@@ -45,15 +45,16 @@ def decisive(table: pd.DataFrame) -> tuple[str, float] | tuple[None, None]:
     return region, float(p_fake[region])
 
 
-def sensitivity(network: nn.Module, x: np.ndarray) -> np.ndarray:
-    """Return |gradient| of the total uncertainty H(p) of a deterministic network to its inputs.
+def sensitivity(model: Fitted, x: np.ndarray) -> np.ndarray:
+    """Return |gradient| of the total uncertainty H(p) of a deterministic Fitted to its inputs.
 
     Inputs x are (N, C, H, W). The result is float32 (N, H, W) >= 0 in nats per unit of x, the
     largest over the channels (Simonyan et al. 2014).
     """
+    network = model.model.eval()
     device = next(network.parameters()).device
     inputs = torch.tensor(x, dtype=torch.float32, device=device, requires_grad=True)
-    network.eval()
-    log_p = network(inputs).log_softmax(-1)
-    (gradient,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(), inputs)
+    with threads(model.recipe.threads):
+        log_p = network(inputs).log_softmax(-1)
+        (gradient,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(), inputs)
     return gradient.abs().amax(1).cpu().numpy()

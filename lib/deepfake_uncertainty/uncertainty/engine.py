@@ -8,13 +8,14 @@ block changes a sample.
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import prefix
@@ -64,6 +65,23 @@ def evaluation(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before.items():
             module.training = training
+
+
+def call(network: nn.Module, weights: Mapping[str, torch.Tensor], *arguments: Any) -> Any:
+    """Return network(*arguments) with the given weights {name: tensor}, under all their names.
+
+    Every place of a weight is named once: in a network that holds one module under two names,
+    `functional_call` would otherwise put the weights in for good.
+    """
+    named = dict(network.named_parameters(remove_duplicate=False))
+    given = {id(named[name]): value for name, value in weights.items()}
+    places = {
+        f"{path}.{name}" if path else name: given[id(value)]
+        for path, module in network.named_modules()
+        for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+        if id(value) in given
+    }
+    return functional_call(network, places, arguments, tie_weights=False)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from scipy.optimize import minimize_scalar
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
@@ -91,7 +90,7 @@ class LastLayer(nn.Module):
 
     def logits(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the network's output for x with the given draw."""
-        return functional_call(self.network, weights, (x,))
+        return engine.call(self.network, weights, x)
 
 
 def gauss_newton(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

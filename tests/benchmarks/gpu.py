@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from benchmarks import gpu_sampling
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -28,7 +29,7 @@ from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.training import train
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
 
-SECONDS = 4.0  # of each measurement, after one epoch that warms up
+SECONDS = 3.0  # of each measurement, after one epoch that warms up
 # Name: its builder, side of its pictures in px, inputs per batch, inputs in all.
 NETWORKS: dict[str, tuple[Callable, int, int, int]] = {
     "ResNet18, 64 px, batches of 32": (resnet18.build, 64, 32, 4096),
@@ -227,6 +228,7 @@ def parts(bench: Bench) -> Iterator[tuple[str, Callable[[], dict]]]:
     for name, sizes in (SMALL if bench.small else NETWORKS).items():
         yield f"training, {name}", lambda name=name, sizes=sizes: training(bench, name, *sizes)
     yield "training, Bayesian ResNet18, 64 px", lambda: posterior_training(bench)
+    yield from gpu_sampling.parts(bench)
 
 
 def main() -> int:

@@ -1,21 +1,30 @@
 """Speed of sampling.
 
-The peers are torch-uncertainty, bayesian-torch and, where samples share nothing, T deterministic
-passes.
+The floor of an entry does what cannot be left out: passes of the folded network, and draws. The
+peers are torch-uncertainty, bayesian-torch and a loop of `functional_call`.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from bayesian_torch.models.dnn_to_bnn import dnn_to_bnn
 from benchmarks.runner import Entry
 from torch import nn
+from torch.func import functional_call
+from torch.nn import functional
 from torch_uncertainty.methods import deep_ensembles, mc_dropout
 
-from deepfake_uncertainty.detectors import registry
-from deepfake_uncertainty.training import methods, predict
-from deepfake_uncertainty.uncertainty import bayes, dropout, sample
+from deepfake_uncertainty.detectors import motion, registry
+from deepfake_uncertainty.training import predict
+from deepfake_uncertainty.uncertainty import (
+    VariationalPosterior,
+    bayes,
+    dropout,
+    engine,
+    graphs,
+    sample,
+)
 
 PRIOR = dict(
     prior_mu=0.0,
@@ -46,7 +55,60 @@ def converted(network: nn.Module, kind: str, part: str | None = None) -> nn.Modu
     return network.eval()
 
 
-def dropout_entry(name: str, network: nn.Module, images: torch.Tensor, T: int, bar: float) -> Entry:
+def folded(network: nn.Module) -> nn.Module:
+    """Return a network with its normalization folded into its convolutions."""
+    graph = graphs._OneThread().graph_of(network)
+    graphs.fold(graph, set(), set())
+    return graph
+
+
+def passes(network: nn.Module, batches: Sequence[torch.Tensor], T: int, before: Callable) -> None:
+    """Make T passes over the batches, two of these at a time; `before()` comes before each."""
+    device = torch.device("cpu")
+    with torch.no_grad():
+        for _ in range(T):
+            before()
+            engine.parallel_map(lambda x: network(x).softmax(-1), batches, device)
+
+
+def nothing() -> None:
+    """Do nothing before a pass."""
+
+
+def head_floor(network: nn.Module, images: torch.Tensor, T: int) -> None:
+    """Make one pass of the features and T of the head, with PyTorch's own dropout."""
+    drop, last = network.head
+    with torch.no_grad():
+        hidden = network.features(images)
+        [last(functional.dropout(hidden, drop.p, True)).softmax(-1) for _ in range(T)]
+
+
+def after(network: nn.Module, name: str) -> nn.Module:
+    """Return what follows the named part of a network's backbone, its head included, folded."""
+    place = list(dict(network.features[1].named_children())).index(name)
+    rest = list(network.features[1].children())[place + 1 :]
+    return folded(nn.Sequential(*rest, network.head).eval())
+
+
+def shape_after(network: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
+    """Return the output of the named part of a network's backbone for images."""
+    seen: list[torch.Tensor] = []
+    part = network.features[1].get_submodule(name)
+    handle = part.register_forward_hook(lambda *found: seen.append(found[2]))
+    with torch.no_grad():
+        network(images)
+    handle.remove()
+    return seen[0]
+
+
+def dropout_entry(
+    name: str,
+    network: nn.Module,
+    images: torch.Tensor,
+    T: int,
+    floor: Callable[[], None],
+    share: float,
+) -> Entry:
     """Return the entry of MC dropout, T samples of `images`; `name` says where its layers are."""
     theirs = mc_dropout(copy.deepcopy(network), T, last_layer=False).eval()
 
@@ -59,8 +121,9 @@ def dropout_entry(name: str, network: nn.Module, images: torch.Tensor, T: int, b
         lambda: sample(network, [images], T, 0),
         "torch-uncertainty",
         peer,
-        bar,
         threads=THREADS,
+        floor=floor,
+        share=share,
     )
 
 
@@ -69,53 +132,78 @@ def bayesian(
     T: int,
     few: int,
     batches: Sequence[torch.Tensor],
+    share: float,
     part: str | None = None,
 ) -> Iterator[Entry]:
-    """Yield the entries of a Bayesian network.
+    """Yield the entries of a Bayesian network, T samples each, against bayesian-torch.
 
-    T of our samples are compared with `few` passes of bayesian-torch, scaled, because its passes
-    all cost the same. Then `few` of our samples are compared with deterministic passes, the floor.
+    `few` passes of bayesian-torch are timed and scaled, because its passes all cost the same. The
+    floor is T draws and T folded passes of what is Bayesian, after one pass of what is not.
     """
-    parts = ("",) if part is None else bayes.last_stage(network)
-    posterior = bayes.VariationalPosterior(network, parts=parts)
+    posterior = VariationalPosterior(
+        network, parts=("",) if part is None else bayes.last_stage(network)
+    )
     name = f"BNN {part or 'all'}, ResNet18, {sum(map(len, batches))} images by {len(batches[0])}"
-    bars = {"Reparameterization": 2, "Flipout": 4} if part is None else {"Reparameterization": 4}
-    for kind, bar in bars.items():
+    with torch.no_grad():
+        draw = posterior.drawer()
+    before = part and list(dict(network.features[1].named_children()))
+    late = folded(network) if not before else after(network, before[before.index("layer4") - 1])
+    shared = [shape_after(network, x, "layer3") for x in batches] if before else batches
+
+    def floor() -> None:
+        if before:
+            passes(network, batches, 1, nothing)
+        passes(late, shared, T, lambda: draw(0, 0))
+
+    for kind in ("Reparameterization", "Flipout") if part is None else ("Reparameterization",):
         theirs = converted(network, kind, part)
         yield Entry(
             f"{name}, T={T} (peer timed on {few}, scaled)",
             lambda: sample(posterior, batches, T, 0),
             f"bayesian-torch, {kind}",
             lambda theirs=theirs: repeated(theirs, batches, few),
-            bar,
             peer_units=few / T,
             threads=THREADS,
+            floor=floor,
+            share=share,
         )
-    yield Entry(
-        f"{name}, T={few}, its floor",
-        lambda: sample(posterior, batches, few, 0),
-        f"{few} deterministic passes",
-        lambda: repeated(network, batches, few),
-        threads=THREADS,
-    )
 
 
 def ensemble(network: nn.Module, count: int, batches: Sequence[torch.Tensor]) -> Entry:
     """Return the entry of a deep ensemble of `count` networks."""
     members = [copy.deepcopy(network).eval() for _ in range(count)]
-    theirs = deep_ensembles(members).eval()
+    theirs, plain = deep_ensembles(members).eval(), folded(network)
 
     def peer():
         with torch.no_grad():
             return [theirs(x).softmax(-1) for x in batches]
 
-    method, detector = methods.get("ensemble"), registry.get("resnet18")
     return Entry(
         f"ensemble of {count} ResNet18, {sum(map(len, batches))} images",
-        lambda: method.sample(members, batches, count, 0, detector),
+        lambda: sample(members, batches),
         "torch-uncertainty",
         peer,
-        1,
+        threads=THREADS,
+        floor=lambda: passes(plain, batches, count, nothing),
+        share=0.95,
+    )
+
+
+def small_network(name: str, shape: tuple[int, ...], T: int) -> Entry:
+    """Return the entry of a small Bayesian network, against a loop of `functional_call`."""
+    posterior = VariationalPosterior(registry.get(name).build(2, 0.3)).eval()
+    x = torch.rand(shape)
+
+    def peer():
+        with torch.no_grad():
+            draw = posterior.drawer()
+            return [functional_call(posterior.network, draw(0, t), (x,)) for t in range(T)]
+
+    return Entry(
+        f"BNN {name}, T={T}, {shape[0]} inputs",
+        lambda: sample(posterior, x, T, 0),
+        "a loop of functional_call",
+        peer,
         threads=THREADS,
     )
 
@@ -127,10 +215,18 @@ def entries(small: bool) -> Iterator[Entry]:
     network = registry.get("resnet18").build(2, 0.3).eval()
     images = torch.rand(n_images, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     everywhere = dropout.place_dropout(network, 0.1, "every_stage").eval()
-    yield dropout_entry("in the head", network, images, T, 30)
-    yield dropout_entry("in every stage", everywhere, images, T, 1.3)
+    late, values = after(network, "layer1"), shape_after(network, images, "layer1")
+    yield dropout_entry(
+        "in the head", network, images, T, lambda: head_floor(network, images, T), 0.8
+    )
+    stages_floor = lambda: passes(late, [values], T, nothing)  # noqa: E731
+    yield dropout_entry("in every stage", everywhere, images, T, stages_floor, 0.95)
     # Batches of the study's size: a layer of bayesian-torch draws anew for each of them.
     batches = torch.rand(8 if small else 512, 3, 64, 64).split(predict.BATCH)
     yield ensemble(network, 2 if small else 5, batches)
-    yield from bayesian(network, 2 if small else 20, 2, batches)
-    yield from bayesian(network, T, 2, batches, "features.1.layer4")
+    yield from bayesian(network, 2 if small else 20, 2, batches, 0.97)
+    yield from bayesian(network, T, 2, batches, 0.95, "features.1.layer4")
+    count = 4 if small else 256
+    yield small_network("fakecatcher", (count, 1, 64, 64), 2 if small else 200)
+    cells = (count, motion.PHASE_CHANNELS, motion.CELLS, motion.CELLS)
+    yield small_network("motion_phase", cells, 2 if small else 200)

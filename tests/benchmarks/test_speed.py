@@ -25,16 +25,20 @@ def test_rows_say_who_is_faster_and_whether_the_bar_holds(tmp_path, capsys):
         runner.Entry("alone", busy(0.002), bar=1.0),
         runner.Entry("no bar", busy(0.002)),
         runner.Entry("peer not installed", busy(0.002), "absent", None, 2),
+        runner.Entry("near its floor", busy(0.01), "peer", busy(0.01), floor=busy(0.005), share=0.2),
+        runner.Entry("far from it", busy(0.01), floor=busy(0.005), share=0.95),
     ]
     rows = runner.run(entries, tmp_path / "rows.json")
     assert rows == json.loads((tmp_path / "rows.json").read_text())
-    assert list(rows[0]) == ["name", "ours_s", "peer", "peer_s", "ratio", "bar", "holds"]
-    assert [row["holds"] for row in rows] == [True, False, True, None, None]
+    keys = "name", "ours_s", "peer", "peer_s", "ratio", "bar", "floor_s", "share", "wanted_share"
+    assert tuple(rows[0]) == (*keys, "holds")
+    assert [row["holds"] for row in rows] == [True, False, True, None, None, True, False]
+    assert [row["share"] for row in rows[-2:]] == pytest.approx([0.5, 0.5], rel=0.3)
     assert rows[0]["ratio"] == pytest.approx(20, rel=0.5)
     assert rows[0]["ours_s"] == pytest.approx(0.0005, rel=0.5)
-    assert [row["peer"] for row in rows[2:]] == [None] * 3 and rows[4]["ratio"] is None
+    assert [row["peer"] for row in rows[2:5]] == [None] * 3 and rows[4]["ratio"] is None
     said = capsys.readouterr().out
-    assert "FAILS" in said and said.count("\n") == 5
+    assert "FAILS" in said and said.count("\n") == 7
 
 
 def test_the_plain_reading_of_ppg_maps_gives_our_maps():

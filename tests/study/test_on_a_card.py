@@ -12,9 +12,8 @@ from deepfake_uncertainty.detectors.base import Classifier
 from deepfake_uncertainty.study.pixel_uncertainty import localization
 from deepfake_uncertainty.study.robustness import attacks
 from deepfake_uncertainty.study.your_video import explain, properties
-from deepfake_uncertainty.uncertainty import maps
+from deepfake_uncertainty.uncertainty import LastLayer, maps
 from deepfake_uncertainty.uncertainty.bayes import VariationalPosterior
-from deepfake_uncertainty.uncertainty.laplace import LastLayer
 from deepfake_uncertainty.uncertainty.temperature import TemperatureScaled
 
 MODELS = {

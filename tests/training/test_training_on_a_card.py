@@ -79,7 +79,7 @@ def test_bfloat16_leaves_the_posterior_and_its_kl_in_float32(monkeypatch):
     exact = posterior.kl()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(posterior.kl(), exact) and exact.dtype == torch.float32
-        assert all(value.dtype == torch.float32 for value in posterior.draw().values())
+        assert all(value.dtype == torch.float32 for value in posterior.draw(0).values())
         assert posterior(torch.ones(2, 1, 8, 8)).dtype == torch.bfloat16
     monkeypatch.setattr(devices, "halves", lambda device: True)
     x, y = data()

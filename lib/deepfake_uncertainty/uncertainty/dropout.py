@@ -89,6 +89,7 @@ class Dropout:
         self.modules: set[str] = set()
         self.places: masks.Layout | None = None
         self.widest = 0.0
+        self.in_steps = False  # attention, see `masks.modes`
         self.current: masks.Masks | None = None
         self.calls = 0
 
@@ -100,14 +101,18 @@ class Dropout:
         rows = torch.arange(len(few[0]))
         run = adapted.raw if isinstance(adapted, Adapted) else adapted
         with torch.no_grad():
-            names = masks.callers(adapted, lambda: run(*few), rows)
+            try:
+                names = masks.callers(adapted, lambda: run(*few), rows)
+            except masks.FusedAttention:
+                self.in_steps = True
+                names = masks.callers(adapted, lambda: run(*few), rows, True)
         if not names:
             raise InputError(
                 "Monte Carlo dropout needs dropout of a rate in (0, 1) that takes part in the pass:"
                 f" {type(self.network).__name__} has none"
             )
         self.modules = set(names)
-        return masks.modes(adapted, lambda name, _: name in self.modules)
+        return masks.modes(adapted, lambda name, _: name in self.modules, self.in_steps)
 
     def trial(self, count: int) -> masks.Masks:
         """Return the masks of sample 0 for `count` inputs."""
@@ -183,7 +188,7 @@ class FixedDropout:
                 with torch.no_grad(), source.context(network, (prefix.few_of((x,), 2)[0],)):
                     source.learn(network, prefix.few_of((x,), 2))
             with (
-                masks.modes(network, lambda name, _: name in source.modules),
+                masks.modes(network, lambda name, _: name in source.modules, source.in_steps),
                 masks.Masks(source.seed, range(self.t, self.t + 1), keys, source.places),
             ):
                 return network(x)

@@ -7,11 +7,12 @@ depth) draws its mask by one of a few operators. `Masks` puts numbers of its own
 import functools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,6 +21,10 @@ from deepfake_uncertainty.uncertainty import noise
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
+
+
+class FusedAttention(Exception):
+    """Attention drops at random inside one operator of a GPU, where no mask can be given."""
 
 
 class Axis(NamedTuple):
@@ -82,6 +87,8 @@ class Masks(TorchDispatchMode):
             return draw(self, *args, **kwargs)
         if self._is_off(operator, args, kwargs):
             return operator(*args, **kwargs)
+        if "scaled_dot_product" in str(operator):
+            raise FusedAttention(str(operator))
         raise InputError(f"the network draws random numbers by {operator}: only dropout is sampled")
 
     @staticmethod
@@ -158,11 +165,14 @@ def _has_statistics(module: nn.Module) -> bool:
 
 
 @contextmanager
-def modes(network: nn.Module, training: Callable[[str, nn.Module], bool]) -> Iterator[None]:
+def modes(
+    network: nn.Module, training: Callable[[str, nn.Module], bool], in_steps: bool = False
+) -> Iterator[None]:
     """Put the modules into training mode that `training(name, module)` chooses, others not.
 
     The network is as it was afterwards. PyTorch's fused path of transformers, which knows no
-    dropout, is off meanwhile.
+    dropout, is off meanwhile. `in_steps`: attention is computed step by step, so that its masks can
+    be given.
     """
     before = {module: module.training for module in network.modules()}
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -170,7 +180,8 @@ def modes(network: nn.Module, training: Callable[[str, nn.Module], bool]) -> Ite
         torch.backends.mha.set_fastpath_enabled(False)
         for name, module in network.named_modules():
             module.training = training(name, module)
-        yield
+        with sdpa_kernel(SDPBackend.MATH) if in_steps else nullcontext():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for module, was_training in before.items():
@@ -198,12 +209,15 @@ class _Callers(Masks):
         return super()._keys(shape, device)
 
 
-def callers(network: nn.Module, run: Callable[[], object], rows: torch.Tensor) -> list[str]:
+def callers(
+    network: nn.Module, run: Callable[[], object], rows: torch.Tensor, in_steps: bool = False
+) -> list[str]:
     """Return the names of the modules whose own code drops at random when they are in training.
 
     `run` makes one pass of the network over inputs with the keys `rows`. All modules but those with
     running statistics are in training mode meanwhile. Where this pass fails (a network may do more
-    in training), they are the dropout layers. Buffers are as they were afterwards.
+    in training), they are the dropout layers. Buffers are as they were afterwards. Raises
+    FusedAttention where `in_steps` (as in `modes`) is wanted.
     """
     buffers = {buffer: buffer.clone() for buffer in network.buffers()}
     found = _Callers(0, rows)
@@ -212,8 +226,10 @@ def callers(network: nn.Module, run: Callable[[], object], rows: torch.Tensor) -
         handles.append(module.register_forward_pre_hook(functools.partial(found.enter, name)))
         handles.append(module.register_forward_hook(found.leave))
     try:
-        with modes(network, lambda name, module: not _has_statistics(module)), found:
+        with modes(network, lambda _, module: not _has_statistics(module), in_steps), found:
             run()
+    except FusedAttention:
+        raise
     except InputError as error:
         raise InputError(f"module '{found.stack[-1]}': {error}") from error
     except Exception:  # training mode may want what a trial cannot give, such as targets

@@ -102,7 +102,7 @@ def test_the_sensitivity_is_the_gradient_of_the_entropy():
 class Bright:
     """A model by which P(fake) is the brightness of the lower half of a picture."""
 
-    def sample(self, x, T):
+    def sample(self, x, T, keys=None):
         p = x[:, :, 16:].mean((1, 2, 3))
         return np.stack([1 - p, p], 1)[None].repeat(T, 0)
 
@@ -140,7 +140,7 @@ def test_the_region_is_the_one_whose_hiding_lowers_p_fake(tmp_path, monkeypatch)
 class Pulse:
     """A model by which P(fake) is the mean of the first sub-region of the mouth in a PPG map."""
 
-    def sample(self, x, T):
+    def sample(self, x, T, keys=None):
         p = x[:, 0, occlusion.CELLS["mouth"][0]].mean(1)
         return np.stack([1 - p, p], 1)[None].repeat(T, 0)
 

@@ -25,7 +25,9 @@ def test_rows_say_who_is_faster_and_whether_the_bar_holds(tmp_path, capsys):
         runner.Entry("alone", busy(0.002), bar=1.0),
         runner.Entry("no bar", busy(0.002)),
         runner.Entry("peer not installed", busy(0.002), "absent", None, 2),
-        runner.Entry("near its floor", busy(0.01), "peer", busy(0.01), floor=busy(0.005), share=0.2),
+        runner.Entry(
+            "near its floor", busy(0.01), "peer", busy(0.01), floor=busy(0.005), share=0.2
+        ),
         runner.Entry("far from it", busy(0.01), floor=busy(0.005), share=0.95),
     ]
     rows = runner.run(entries, tmp_path / "rows.json")

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import prefix
 from deepfake_uncertainty.uncertainty.inputs import Tensors
@@ -89,6 +90,15 @@ def device_of(network: nn.Module) -> torch.device:
     return next((value.device for value in network.parameters()), torch.device("cpu"))
 
 
+def move(network: nn.Module, device: torch.device | str) -> None:
+    """Move a network to a device; raises InputError where there is no such device."""
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device '{device}' cannot be used: {reason}") from error
+
+
 def dtype_of(network: nn.Module) -> torch.dtype:
     """Return the type of the first floating-point parameter; float32 for a network without any."""
     values = (value.dtype for value in network.parameters() if value.is_floating_point())
@@ -99,6 +109,7 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 def arithmetic(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
     """Compute without gradients, in `dtype` where that is safe; None is full precision."""
     with (
+        torch.inference_mode(False),  # there the operators that drop at random are not seen
         torch.no_grad(),
         # A GPU would otherwise round the inputs of convolutions to 10 bits.
         torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype is not None),

@@ -1,11 +1,12 @@
 """The engine on the networks of `networks.py`, against loops over whole passes.
 
-`python tests/uncertainty/comparison.py` writes the table that the page of the engine shows.
+`PYTHONPATH=tests python -m uncertainty.comparison` writes the table of the engine's page.
 """
 
 import copy
 import sys
 import warnings
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -27,6 +28,8 @@ from deepfake_uncertainty.uncertainty import (
 )
 
 NAME = "networks"
+PAGE = Path(prefix.__file__).parent / "README.md"
+BEGIN, END = "<!-- networks -->", "<!-- end of networks -->"
 T, SEED, BATCH = 3, 7, 3
 METHODS = "mc_dropout", "bnn", "last_layer", "ensemble"
 BOUNDS = 1e-6, 1e-5, 1e-4  # of the largest difference between two probabilities
@@ -102,8 +105,9 @@ def operations(function: object, x: torch.Tensor) -> int:
     """Return the multiplications and additions of a call."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operator that has no count
-    with Operations() as counter, torch.backends.mkldnn.flags(enabled=False):
-        function(x.clone())
+    with Operations() as counter, warnings.catch_warnings(action="ignore"):
+        with torch.backends.mkldnn.flags(enabled=False):
+            function(x.clone())
     torch.backends.mha.set_fastpath_enabled(fused)
     return counter.total
 
@@ -149,11 +153,39 @@ def table(names: list[str] | None = None) -> dict[str, dict]:
     return rows
 
 
+def cell(found: dict) -> str:
+    """Return how a method did on a network, as text."""
+    return "refused" if "refused" in found else f"{found['within']:.0e}"
+
+
+def markdown(rows: dict[str, dict]) -> str:
+    """Return the table as Markdown, and the reasons below it."""
+    lines = [
+        "| network | library | MC dropout | shared | Bayesian | last layer | ensemble |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    reasons: dict[str, None] = {}
+    for name, row in sorted(rows.items(), key=lambda item: (item[1]["library"], item[0])):
+        bounds = [cell(row[method]) for method in METHODS]
+        share = row["mc_dropout"].get("shared")
+        bounds.insert(1, "" if share is None else f"{share:.0%}")
+        lines.append(f"| {' | '.join([name, row['library'], *bounds])} |")
+        reasons |= {row[one]["refused"]: None for one in METHODS if "refused" in row[one]}
+    return "\n".join([*lines, "", "Refused:", "", *(f"- {reason}" for reason in reasons)])
+
+
+def page_with(rows: dict[str, dict]) -> str:
+    """Return the page of the engine with the table in its place."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}"
+
+
 def main() -> int:
-    """Write the table as a sidecar; return 0."""
+    """Write the table as a sidecar and into the page; return 0."""
     warnings.simplefilter("ignore")  # of the libraries, about how they trace themselves
-    torch.manual_seed(0)
     results.write_sidecar(NAME, table(), "quick", SEED)
+    PAGE.write_text(page_with(results.load(NAME)["numbers"]))
     return 0
 
 

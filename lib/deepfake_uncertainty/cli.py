@@ -288,15 +288,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"error: {where}{error.strerror or error}; check the path and the disk",
-            file=sys.stderr,
-        )
+        text = f"error: {where}{error.strerror or error}; check the path and the disk"
+        print(text, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "interrupted: what was finished is kept, and a rerun goes on from there",
-            file=sys.stderr,
-        )
+        text = "interrupted: what was finished is kept, and a rerun goes on from there"
+        print(text, file=sys.stderr)
         return 130
     return 0

@@ -57,7 +57,7 @@ def soup(path):
 
 def test_the_index_has_question_answer_and_figure(house):
     written = site.build(house / "site")
-    assert [path.name for path in written] == ["index.html", "03_tiny.html"]
+    assert [path.name for path in written] == ["index.html", "03_tiny.html", "engine.html"]
     index = soup(written[0])
     assert index.find("h2").a["href"] == "03_tiny.html"
     assert index.find("h2").text == "03 A tiny notebook"
@@ -79,6 +79,17 @@ def test_a_page_asks_for_nothing_outside_and_its_links_lead_somewhere(house):
     links = [tag["href"] for tag in page.select("a")]
     assert {"04_next.html#part", "https://arxiv.org/abs/2509.17550", "index.html"} <= set(links)
     assert not re.search(r"@import|url\(", (house / "site" / "style.css").read_text())
+
+
+def test_the_page_of_the_engine_stands_by_itself(house):
+    page = soup(site.build(house / "site")[2])
+    assert page.find("title").text == page.find("h1").text
+    assert page.find("h1").text.startswith("The engine") and not page.find_all(["script", "img"])
+    assert len(page.select("table")) == 5 and len(page.select(".highlight pre")) == 5
+    assert "#" not in page.find("h2").text and "```" not in page.text
+    links = {tag["href"] for tag in page.select("a")}
+    assert links == {"index.html"}
+    assert soup(house / "site" / "index.html").find("a", href="engine.html")
 
 
 def test_figures_are_described_by_name_heading_and_lead(house):

@@ -141,6 +141,32 @@ class Asks(InPlaceFree):
         return self.head(hidden)
 
 
+class Embedding(nn.Module):
+    """Its code for the optional argument runs in a trace, as in the networks of Hugging Face."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.layer = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), nn.Linear(6, 6)
+        nn.init.uniform_(self.norm.running_var, 0.5, 2)
+
+    def forward(self, x, extra=None):
+        x = self.norm(self.conv(x[:, :, None, None])).flatten(1)
+        return x if extra is None else x + self.layer(extra)
+
+
+class Optional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop, self.embedding, self.head = nn.Dropout(0.4), Embedding(), nn.Linear(6, 2)
+
+    def forward(self, x, extra=None):
+        return self.head(self.embedding(self.drop(x), extra=extra))
+
+
+def test_a_split_that_cannot_be_run_is_not_used():
+    agrees_with_dropout(seeded(Optional))
+
+
 class Branches(InPlaceFree):
     def forward(self, x):
         return self.head(self.body(x) if x.sum() > 0 else -self.body(x))

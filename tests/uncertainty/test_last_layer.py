@@ -96,3 +96,10 @@ def test_laplace_samples_depend_on_seed_and_sample_alone(fitted):
 def test_a_layer_too_large_for_its_matrix_is_refused():
     with pytest.raises(InputError, match="up to 6000"):
         last_layer.LastLayer(Classifier(nn.Flatten(), 3000, 2, 0.1))
+
+
+def test_a_network_without_a_linear_layer_and_a_wrong_name_are_refused():
+    with pytest.raises(InputError, match="Sequential has no nn.Linear"):
+        last_layer.LastLayer(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten()))
+    with pytest.raises(InputError, match="'head' is no nn.Linear: name one, such as 0"):
+        last_layer.LastLayer(nn.Sequential(nn.Linear(2, 2)), "head")

@@ -1,5 +1,7 @@
 """Which weights have a posterior, in which precision, and posteriors of unusual networks."""
 
+import copy
+
 import numpy as np
 import pytest
 import timm
@@ -44,3 +46,33 @@ def test_a_last_layer_without_a_bias_has_a_posterior():
     np.testing.assert_allclose(
         sample(posterior, X.split(3), 4, 1), naive_weights(posterior, X, 4, 1), atol=1e-5
     )
+
+
+class Twice(nn.Module):
+    """It holds one layer under two names, as CoaT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+        self.second = self.first
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.second(torch.tanh(self.first(x)))))
+
+
+def test_a_layer_with_two_names_is_drawn_anew_for_every_sample_and_restored():
+    torch.manual_seed(0)
+    posterior = VariationalPosterior(Twice(), delta=0.5)
+    before = {name: value.clone() for name, value in posterior.network.named_parameters()}
+    found = sample(posterior, X.split(3), 4, 1)
+    after = dict(posterior.network.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for t in range(4):
+        network = copy.deepcopy(posterior.network)
+        network.load_state_dict(posterior.draw(1, t), strict=False)
+        expected = network(X).softmax(-1).detach()
+        np.testing.assert_allclose(found[t], expected, atol=1e-5)
+        with torch.no_grad():
+            again = posterior.logits(X, posterior.draw(1, t)).softmax(-1)
+        np.testing.assert_allclose(again, expected, atol=1e-5)

@@ -1,4 +1,6 @@
-"""The executed notebooks as a small static site: an index, and one page per notebook.
+"""The executed notebooks as a small static site: an index, a page per notebook, and one more.
+
+The one more is the page of the engine that draws the samples.
 
 The pages have no scripts and load nothing from a network.
 """
@@ -23,6 +25,7 @@ ABOUT = (
     "Generation Ecosystem</cite>. Each notebook asks one question; its answer is "
     "computed from its results."
 )
+ENGINE = Path(__file__).parents[1] / "uncertainty" / "README.md"
 STYLE = """
 body { max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
 body { font: 1rem/1.5 system-ui, sans-serif; }
@@ -33,6 +36,7 @@ pre { overflow-x: auto; font-size: 0.82rem; line-height: 1.35; }
 .output_subarea pre { border-left: 3px solid #ccc; padding-left: 0.7rem; }
 .output_html { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.82rem; }
 th, td { padding: 0.15rem 0.6rem; text-align: right; border-bottom: 1px solid #ddd; }
+main th, main td { text-align: left; }
 .prompt, .anchor-link { display: none; }
 math[display="block"] { margin: 0.8rem 0; overflow-x: auto; }
 article { border-top: 1px solid #ccc; padding: 0.5rem 0 1.2rem; } .answer { font-weight: 600; }
@@ -49,7 +53,7 @@ PAGE = """<!DOCTYPE html>
 
 
 def build(folder: Path) -> list[Path]:
-    """Write the site of all executed notebooks to `folder`; return the index and the pages.
+    """Write the site to `folder`; return the index, the pages of notebooks and that of the engine.
 
     The previous content of `folder` is replaced. Raises InputError when no notebook was executed.
     """
@@ -65,9 +69,12 @@ def build(folder: Path) -> list[Path]:
             notebook = notebooks.read(path)
             (temporary / f"{path.stem}.html").write_text(page(notebook, path.stem))
             entries.append(_entry(notebook, path.stem, temporary))
-        body = "\n".join([f"<h1>{TITLE}</h1>\n<p>{ABOUT}</p>", *entries])
+        (temporary / "engine.html").write_text(engine_page())
+        link = '<p><a href="engine.html">The engine: many samples of any network</a></p>'
+        body = "\n".join([f"<h1>{TITLE}</h1>\n<p>{ABOUT}</p>", *entries, link])
         (temporary / "index.html").write_text(PAGE.format(title=TITLE, body=body))
-    return [folder / "index.html", *(folder / f"{path.stem}.html" for path in executed)]
+    names = "index", *(path.stem for path in executed), "engine"
+    return [folder / f"{name}.html" for name in names]
 
 
 def page(notebook: "NotebookNode", stem: str) -> str:
@@ -88,6 +95,13 @@ def page(notebook: "NotebookNode", stem: str) -> str:
         title=escape(heading(notebook) or stem),
         body=f'<p><a href="index.html">{TITLE}</a></p>\n{body}',
     )
+
+
+def engine_page() -> str:
+    """Return the page of the engine as HTML."""
+    text = ENGINE.read_text()
+    body = f'<p><a href="index.html">{TITLE}</a></p>\n<main>{_markdown(text)}</main>'
+    return PAGE.format(title=escape(text.partition("\n")[0].removeprefix("# ")), body=body)
 
 
 def _markdown(source: str) -> str:

@@ -1,8 +1,7 @@
 """Bayesian neural network: a mean-field Gaussian posterior over weights (Blundell et al. 2015).
 
 Prior and posterior are both centred on the trained weights (MOPED, Krishnan et al. 2020). This
-works on any module, since weights are drawn outside it and applied with
-torch.func.functional_call.
+works on any module, since weights are drawn outside it and applied with `engine.call`.
 """
 
 import copy
@@ -14,7 +13,6 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import fx, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
@@ -186,7 +184,7 @@ class VariationalPosterior(nn.Module):
 
     def logits(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the network's output for x with the given draw."""
-        return functional_call(self.network, weights, (x,))
+        return engine.call(self.network, weights, x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the network's output for x with a new draw, seeded by PyTorch's own generator."""
@@ -271,7 +269,7 @@ class Weights:
         """Return the logits (n, C) of every batch of a block for the sample that `ts` holds."""
         if self.last[:2] != (part.suffix, ts[0]):
             self.last = part.suffix, ts[0], self._drawn(part, ts[0])
-        return functional_call(_Block(part.suffix), self.last[2], (block,))
+        return engine.call(_Block(part.suffix), self.last[2], block)
 
     def _drawn(self, part: prefix.Split, t: int) -> dict[str, torch.Tensor]:
         """Return sample t of the weights of a suffix within a `_Block`."""

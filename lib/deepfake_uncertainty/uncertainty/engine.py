@@ -8,14 +8,16 @@ block changes a sample.
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
+from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import prefix
 from deepfake_uncertainty.uncertainty.inputs import Tensors
@@ -66,9 +68,35 @@ def evaluation(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def call(network: nn.Module, weights: Mapping[str, torch.Tensor], *arguments: Any) -> Any:
+    """Return network(*arguments) with the given weights {name: tensor}, under all their names.
+
+    Every place of a weight is named once: in a network that holds one module under two names,
+    `functional_call` would otherwise put the weights in for good.
+    """
+    named = dict(network.named_parameters(remove_duplicate=False))
+    given = {id(named[name]): value for name, value in weights.items()}
+    places = {
+        f"{path}.{name}" if path else name: given[id(value)]
+        for path, module in network.named_modules()
+        for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+        if id(value) in given
+    }
+    return functional_call(network, places, arguments, tie_weights=False)
+
+
 def device_of(network: nn.Module) -> torch.device:
     """Return the device of the network's parameters; the processor for one without any."""
     return next((value.device for value in network.parameters()), torch.device("cpu"))
+
+
+def move(network: nn.Module, device: torch.device | str) -> None:
+    """Move a network to a device; raises InputError where there is no such device."""
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device '{device}' cannot be used: {reason}") from error
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -81,6 +109,7 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 def arithmetic(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
     """Compute without gradients, in `dtype` where that is safe; None is full precision."""
     with (
+        torch.inference_mode(False),  # there the operators that drop at random are not seen
         torch.no_grad(),
         # A GPU would otherwise round the inputs of convolutions to 10 bits.
         torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype is not None),

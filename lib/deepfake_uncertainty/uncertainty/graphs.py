@@ -185,8 +185,11 @@ def fold(graph: fx.GraphModule, stochastic: set[str], tied: set[int]) -> dict[st
                 traced = _OneThread().graph_of(part)
             except Exception:  # a part that cannot be traced stays: folding only saves time
                 continue
+            count = len(traced.graph.nodes)
             _fold_one(traced, set(), tied)
-            graph.set_submodule(name, traced)
+            # A trace has lost the branches of its code, so it is used only where it saves work.
+            if len(traced.graph.nodes) < count:
+                graph.set_submodule(name, traced)
     return _fold_one(graph, stochastic, tied)
 
 

@@ -1,6 +1,7 @@
 """From what a user has (arrays, a DataLoader, dicts) to batches, and from outputs to logits."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,8 @@ def batches(
         lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
         if len(lengths) != 1:
             raise InputError(f"the parts of a batch have {sorted(lengths)} inputs: give one number")
+        if not all(tensor.ndim for tensor in tensors):
+            raise InputError("a batch is a single number: give arrays (n, ...) of n inputs")
         if lengths == {0}:
             continue
         count += 1
@@ -50,8 +53,8 @@ def batches(
 
 
 def _cut(inputs: Any, size: int) -> Iterable[Any]:
-    if size < 1:
-        raise InputError(f"a batch of {size} inputs: give at least one")
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"a batch of {size} inputs: give a whole number, at least one")
     if isinstance(inputs, np.ndarray | torch.Tensor):
         count = len(inputs) if inputs.ndim else 0
         return (inputs[first : first + size] for first in range(0, count, size))
@@ -69,8 +72,10 @@ def _cut(inputs: Any, size: int) -> Iterable[Any]:
 
 
 def _tensor(value: Any, device: torch.device, dtype: torch.dtype | None) -> torch.Tensor:
-    if isinstance(value, np.ndarray) and not value.flags.writeable:
-        value = value.copy()  # PyTorch has no read-only tensors
+    if isinstance(value, np.ndarray):
+        # PyTorch has no read-only tensors, no negative strides, and one order of bytes.
+        reads = value.flags.writeable and min((0, *value.strides)) == 0
+        value = value.astype(value.dtype.newbyteorder("="), copy=not reads)
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -118,6 +123,25 @@ def checked_logits(logits: Any, count: int) -> None:
     if shape[1] < 2:
         advice = "give output=lambda z: torch.cat([torch.zeros_like(z), z], 1)"
         raise InputError(f"the network returns one logit per input: {advice}")
+    if not logits.isfinite().all():
+        raise InputError("the network returns NaN or infinity for the first inputs: look at these")
+
+
+@contextmanager
+def explained(network: nn.Module, few: Tensors) -> Iterator[None]:
+    """Say in one line what is wrong where the reason is that the network cannot take its inputs."""
+    try:
+        yield
+    except Exception:
+        try:
+            network(*few)
+        except InputError:
+            raise
+        except Exception as error:
+            given = ", ".join(f"{str(one.dtype)[6:]} {tuple(one.shape)}" for one in few)
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"the network cannot take a batch {given}: {reason}") from error
+        raise
 
 
 class Adapted(nn.Module):

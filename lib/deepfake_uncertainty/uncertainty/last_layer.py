@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from scipy.optimize import minimize_scalar
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
@@ -41,12 +40,12 @@ class LastLayer(nn.Module):
     def __init__(self, network: nn.Module, layer: str | None = None) -> None:
         super().__init__()
         linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
-        layer = next(reversed(linear), "") if layer is None else layer
+        if not linear:
+            raise InputError(f"{type(network).__name__} has no nn.Linear: Laplace needs one")
+        last = next(reversed(linear))
+        layer = last if layer is None else layer
         if layer not in linear:
-            raise InputError(
-                f"the last layer '{layer}' is no nn.Linear: name one, such as"
-                f" {next(reversed(linear), 'none')}"
-            )
+            raise InputError(f"the last layer '{layer}' is no nn.Linear: name one, such as {last}")
         self.network, self.name = copy.deepcopy(network), layer
         self.classes, count = linear[layer].out_features, self.weights().numel()
         if count > LARGEST:
@@ -91,7 +90,7 @@ class LastLayer(nn.Module):
 
     def logits(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the network's output for x with the given draw."""
-        return functional_call(self.network, weights, (x,))
+        return engine.call(self.network, weights, x)
 
 
 def gauss_newton(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

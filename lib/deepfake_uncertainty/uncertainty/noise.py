@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from deepfake_uncertainty.errors import InputError
+
 # The constants of SplitMix64 as signed numbers, because PyTorch has no unsigned products.
 STEP, FIRST, SECOND = (
     value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -24,13 +26,23 @@ LARGE_CHUNK = 1 << 24
 
 def key(*parts: int | str) -> int:
     """Return a key, a whole number of 64 bits with sign, of numbers and texts."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    # The same for a number of NumPy, which is written in another way.
+    plain = tuple(part.item() if isinstance(part, np.generic) else part for part in parts)
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
 
 def label_keys(labels: Sequence | np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Return int64 (N,): whole numbers as they are, and a key of every other label."""
-    array = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    """Return int64 (N,): whole numbers as they are, and a key of every other label.
+
+    Raises InputError for labels that are no numbers or texts.
+    """
+    try:
+        array = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        array = np.empty(())
+    if array.ndim != 1:
+        raise InputError("keys hold lists or tuples: give one number or text per input")
     if array.dtype.kind in "iu":
         return torch.as_tensor(array.astype(np.int64))
     known = {label: key(label) for label in dict.fromkeys(array.tolist())}

@@ -95,17 +95,9 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
         reference = _pass(whole, few, source)
         checked_logits(reference, 2)
     parts = _divided(network, first, few, source)
-    if parts:
-        values = _few_values(parts, first)
-        changed = source.learn(parts.suffix, values)
-        if not changed and source.guess is not None and _agrees(parts, values, reference, source):
-            return _packing(parts, values, source)
-        if changed or source.guess is not None:
-            reference = _pass(whole, few, source)
-        for candidate in (parts, parts._replace(suffix=_Careful(parts.suffix))):
-            if _agrees(candidate, values, reference, source):
-                return _packing(candidate, values, source)
-        log.info("%s is sampled without a shared prefix: its parts do not add up", _name(network))
+    verified = _verified(parts, whole, first, reference, source) if parts else None
+    if verified:
+        return verified
     source.learn(network, few)
     reference = _pass(whole, few, source)
     checked_logits(reference, 2)
@@ -116,6 +108,27 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
         f"{_name(network)} gives two results for the same inputs, weights and masks:"
         " it keeps a state, which cannot be sampled"
     )
+
+
+def _verified(
+    parts: Split, whole: Split, first: Tensors, reference: torch.Tensor, source: Source
+) -> Split | None:
+    """Return a Split that gives the reference, None where it does not or cannot be run."""
+    try:
+        values = _few_values(parts, first)
+        changed = source.learn(parts.suffix, values)
+        if not changed and source.guess is not None and _agrees(parts, values, reference, source):
+            return _packing(parts, values, source)
+        if changed or source.guess is not None:
+            reference = _pass(whole, few_of(first, 2), source)
+        for candidate in (parts, parts._replace(suffix=_Careful(parts.suffix))):
+            if _agrees(candidate, values, reference, source):
+                return _packing(candidate, values, source)
+        reason = "its parts do not add up"
+    except Exception as error:  # a graph can be wrong in any way, such as about optional arguments
+        reason = str(error).partition("\n")[0]
+    log.info("%s is sampled without a shared prefix: %s", _name(whole.suffix), reason)
+    return None
 
 
 def folded(network: nn.Module, few: Tensors) -> nn.Module:

@@ -77,7 +77,24 @@ def sample(
     Sample t depends on (seed, t) and the keys alone. Raises InputError for what cannot be sampled.
     """
     options = _Options(keys, forward, output, device, dtype, batch, progress)
-    return _joined(_parts(model, data, _count(T), seed, options), returns)
+    _check(options)
+    return _joined(_parts(model, data, _count(T), _seed(seed), options), returns)
+
+
+def _check(options: _Options) -> None:
+    """Raise InputError for keys or a type of numbers that cannot be used."""
+    keys, dtype = options.keys, options.dtype
+    if keys is not None and not (hasattr(keys, "__len__") and hasattr(keys, "__getitem__")):
+        raise InputError(f"keys of type {type(keys).__name__}: give a list or an array (N,)")
+    if dtype not in (None, torch.bfloat16, torch.float16):
+        raise InputError(f"dtype is {dtype}: use torch.bfloat16, torch.float16 or None")
+
+
+def _seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise InputError(f"seed is {seed!r}: give a whole number") from error
 
 
 def _joined(parts: Iterable[np.ndarray], returns: str) -> Any:
@@ -101,7 +118,7 @@ def _joined(parts: Iterable[np.ndarray], returns: str) -> Any:
 
 def _count(T: Any) -> int:
     try:
-        count = operator.index(T)
+        count = 0 if isinstance(T, bool) else operator.index(T)
     except TypeError:
         count = 0
     if count < 1:
@@ -109,13 +126,17 @@ def _count(T: Any) -> int:
     return count
 
 
+def _is_network(model: Any) -> bool:
+    return isinstance(model, nn.Module) and not isinstance(model, WeightPosterior)
+
+
 def _parts(model: Model, data: Any, T: int, seed: int, options: _Options) -> Iterator[np.ndarray]:
     """Yield probabilities float32 (T, n, C) of the inputs in order, block by block."""
     if isinstance(model, nn.Module) and not isinstance(model, nn.ModuleList):
         yield from _sampled(model, data, T, seed, options)
         return
-    members = list(model)
-    if not members or not all(isinstance(member, nn.Module) for member in members):
+    members = list(model) if isinstance(model, Iterable) else []
+    if not members or not all(map(_is_network, members)):
         raise InputError("a model is a network, a posterior, or a list of networks: give one")
     yield from _predicted(members, data, options)
 
@@ -123,7 +144,7 @@ def _parts(model: Model, data: Any, T: int, seed: int, options: _Options) -> Ite
 def _read(network: nn.Module, data: Any, options: _Options) -> Iterator[inputs.Batch]:
     """Yield the batches of the data on the device of a network, which is moved there first."""
     if options.device is not None:
-        network.to(options.device)
+        engine.move(network, options.device)
     device, dtype = engine.device_of(network), engine.dtype_of(network)
     whole = options.forward is not None
     return inputs.batches(data, options.batch, whole, device, dtype)
@@ -144,7 +165,9 @@ def _with_keys(batches: Iterable[inputs.Batch], keys: Keys) -> Iterator[engine.R
 
 
 def _source(model: nn.Module, seed: int) -> engine.Source:
-    """Return what is random in a model."""
+    """Return what is random in a model; raises InputError for one of TorchScript."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("a scripted network cannot be sampled: give the one it was made from")
     return Weights(model, seed) if isinstance(model, WeightPosterior) else Dropout(model, seed)
 
 
@@ -161,8 +184,10 @@ def _sampled(
         stack.enter_context(engine.arithmetic(device, options.dtype))
         adapted = inputs.adapted(network, first, options.forward, options.output)
         stack.enter_context(engine.evaluation(adapted))
-        stack.enter_context(source.context(adapted, prefix.few_of(first.tensors, 2)))
-        part = prefix.split(adapted, first.tensors, source)
+        few = prefix.few_of(first.tensors, 2)
+        with inputs.explained(adapted, few):
+            stack.enter_context(source.context(adapted, few))
+            part = prefix.split(adapted, first.tensors, source)
         rows = _with_keys(itertools.chain([first], batches), options.keys)
         limits = engine.BLOCK[device.type], engine.PACK[device.type]
         bar = tqdm(unit="sample", desc="samples", disable=not options.progress, leave=False)
@@ -178,7 +203,7 @@ def _sampled(
 def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Iterator[np.ndarray]:
     """Yield probabilities float32 (networks, n, C), one sample per network."""
     for network in networks[1:]:
-        network.to(options.device or engine.device_of(networks[0]))
+        engine.move(network, options.device or engine.device_of(networks[0]))
     batches = _read(networks[0], data, options)
     first = next(batches)
     device = first.tensors[0].device
@@ -189,10 +214,14 @@ def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Itera
             stack.enter_context(engine.lock(network))
             stack.enter_context(engine.evaluation(network))
             whole = inputs.adapted(network, first, options.forward, options.output)
-            adapted.append(prefix.folded(whole, prefix.few_of(first.tensors, 2)))
+            few = prefix.few_of(first.tensors, 2)
+            with inputs.explained(whole, few):
+                adapted.append(prefix.folded(whole, few))
         stream = itertools.chain([first], batches)
         while group := list(itertools.islice(stream, AT_ONCE)):
             found = [_pass(network, group, device) for network in adapted]
+            if len({len(logits[0]) for logits in found}) > 1:
+                raise InputError("the networks of an ensemble differ in their numbers of classes")
             yield probabilities(torch.stack(found)).cpu().numpy()
 
 
@@ -220,7 +249,7 @@ def draws(model: Model, T: int, seed: int, keys: Keys = None) -> list[Draw]:
     They are differentiable in x. Draw t is sample t of `sample` for the same model, seed and keys.
     Raises InputError as `sample` does.
     """
-    count = _count(T)
+    count, seed = _count(T), _seed(seed)
     if not isinstance(model, nn.Module) or isinstance(model, nn.ModuleList):
         return list(model)
     if isinstance(model, WeightPosterior):

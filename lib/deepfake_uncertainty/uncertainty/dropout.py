@@ -116,16 +116,16 @@ class Dropout:
                 f" {type(self.network).__name__} has none"
             )
         self.modules = set(names)
-        if isinstance(adapted, Adapted) and adapted.takes_all(given[-1]):
+        if given and isinstance(adapted, Adapted) and adapted.takes_all(given[-1]):
             # In this pass more than the dropout was in training mode, so it may differ.
             self.guess = given[-1]
         return masks.modes(adapted, lambda name, _: name in self.modules, self.in_steps)
 
     def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
         """Return the nodes whose modules drop at random; where it is a function, a trial tells."""
-        called = {str(n.target): n for n in graph.graph.nodes if n.op == "call_module"}
-        if self.modules <= set(called):
-            return {called[name] for name in self.modules}
+        calls = [node for node in graph.graph.nodes if node.op == "call_module"]
+        if self.modules <= {str(node.target) for node in calls}:
+            return {node for node in calls if node.target in self.modules}
         current, seen = masks.Masks(self.seed, range(1), torch.arange(len(few[0]))), [0]
 
         def is_random(graph: fx.GraphModule, node: fx.Node) -> bool:

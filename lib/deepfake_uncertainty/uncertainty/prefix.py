@@ -155,10 +155,11 @@ def _cut(
 ) -> tuple[fx.GraphModule, fx.GraphModule, list[fx.Node]]:
     """Return prefix, suffix and the nodes handed on, whose values have one row per input.
 
-    A layer has one row per input. What a function gives may be a shape or a constant, so it is
+    A layer has one row per input. What a function of the inputs gives may be a shape, so it is
     tried on two numbers of inputs; the suffix computes it again where it has no rows.
     """
-    rows = {node for node in graph.graph.nodes if node.op != "get_attr"}
+    given = {node for node in graph.graph.nodes if node.op == "placeholder"}
+    rows = graphs.dependents(graph, given)
     while True:
         parts = graphs.divide(graph, random, graphs.repeated(graph, random, rows))
         needed = parts[2]

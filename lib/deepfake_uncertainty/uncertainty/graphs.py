@@ -240,6 +240,13 @@ def _fold_one(
         graph.set_submodule(before.target, _fused(convolution, norm))
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
+    _finish(graph)
+    return scales
+
+
+def _finish(graph: fx.GraphModule) -> None:
+    """Make the code of a changed graph anew."""
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return scales
+    # The call of a graph prints the trace of an error, also of one that is caught.
+    type(graph).__call__ = nn.Module.__call__  # type: ignore[method-assign]

@@ -40,12 +40,11 @@ def analyze(
     model, samples = predict.model_and_samples(detector, method, index, run)
     known, known_rows = metric_tables.by_video(*samples.of_split("val"))
     rule = decide.calibrate(known.mean(0)[:, 1], known_rows["label"], alpha)
-    familiarity = familiarity_check.Guard(detector, index, run).judge(track, judged)
-    one_video = np.zeros(len(judged) + len(x), int)
-    sampled = model.sample(np.concatenate([judged, x]), run.T, one_video)
-    probabilities = sampled[:, : len(judged)].mean(1, keepdims=True)
+    guard = familiarity_check.Guard(detector, index, run)
+    familiarity = guard.judge(track, judged)
+    probabilities, sampled = _sampled(model, judged, x, run.T)
     p_fake = float(probabilities.mean(0)[0, 1])
-    windows = _windows(sampled[:, len(judged) :], track.times[starts])
+    windows = _windows(sampled, track.times[starts])
     return Report(
         video=Path(path).name,
         seconds=float(track.times[-1] + 1 / track.fps),
@@ -63,6 +62,18 @@ def analyze(
         seen=_split(path, index),
         **_evidence(windows, track, x, starts, model, guard.model, run.T),
     )
+
+
+def _sampled(
+    model: predict.Fitted, judged: np.ndarray, x: np.ndarray, T: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples (T, 1, 2), the mean over the inputs `judged`, and (T, N, 2) of the inputs x.
+
+    All are of one video and have the same draws, as the videos of the calibration have.
+    """
+    one_video = np.zeros(len(judged) + len(x), int)
+    found = model.sample(np.concatenate([judged, x]), T, one_video)
+    return found[:, : len(judged)].mean(1, keepdims=True), found[:, len(judged) :]
 
 
 def _evidence(

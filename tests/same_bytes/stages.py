@@ -127,7 +127,7 @@ def numbers(made: SimpleNamespace) -> Iterator:
     features = rng.normal(size=(200, 8)) + labels[:, None]
     p = LogisticRegression().fit(features, labels).predict_proba(features)
     for found in made.samples.values():
-        yield from measures.measures(found).values()
+        yield from measures(found).values()
     weights = rng.multinomial(200, np.full(200, 1 / 200), 50)
     score, error = rng.random(200).round(2), metrics.errors(p, labels)
     yield from (p, metrics.auroc(p[:, 1], labels, weights), metrics.aurc(score, error, weights))

@@ -90,3 +90,16 @@ def test_bad_samples_are_refused_with_one_line(bad):
     with pytest.raises(InputError) as caught:
         measures(bad)
     assert "\n" not in str(caught.value)
+
+
+def test_rounding_of_a_row_makes_no_negative_entropy():
+    found = measures([[[1.00009, 0.0]], [[0.99995, 0.0]]])
+    assert all(value == 0 for values in found.values() for value in values)
+    logits = np.random.default_rng(0).normal(0, 3, (20, 50, 7))
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    exact, half = measures(p), measures(p.astype(np.float16))
+    for name, values in exact.items():
+        np.testing.assert_allclose(half[name], values, atol=2e-3)
+        assert (half[name] >= 0).all()
+    with pytest.raises(InputError, match="not probabilities"):
+        measures(np.array([[[0.6, 0.42]]], np.float16))

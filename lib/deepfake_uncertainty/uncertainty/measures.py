@@ -14,8 +14,8 @@ def measures(samples: ArrayLike) -> dict[str, np.ndarray]:
     """Return the total, aleatoric and epistemic uncertainty, each float64 (N,) in [0, log C] nats.
 
     total = H(mean p), aleatoric = mean H(p), epistemic = total - aleatoric. `samples` are
-    probabilities (T, N, C). Raises InputError for another shape, NaN, negative values, or rows
-    whose sum is not 1.
+    probabilities (T, N, C); rounding is taken out of their sums. Raises InputError for another
+    shape, NaN, negative values, or rows whose sum is not 1.
     """
     samples = _checked(samples)
     total = entr(samples.mean(0)).sum(-1)
@@ -25,7 +25,8 @@ def measures(samples: ArrayLike) -> dict[str, np.ndarray]:
 
 
 def _checked(samples: ArrayLike) -> np.ndarray:
-    """Return the samples as float64 (T, N, C), or raise InputError if they are no probabilities."""
+    """Return the samples as float64 (T, N, C) with rows that sum to 1; InputError for others."""
+    rounding = 1e-2 if getattr(samples, "dtype", None) == np.float16 else 1e-4
     try:
         array = np.asarray(samples, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -35,8 +36,9 @@ def _checked(samples: ArrayLike) -> np.ndarray:
     if array.ndim != 3 or 0 in array.shape:
         raise InputError(f"samples have shape {array.shape}: give probabilities (T, N, C)")
     valid = np.isfinite(array).all() and not (array < 0).any()
-    if not valid or not np.allclose(array.sum(-1), 1, atol=1e-4):
+    sums = array.sum(-1, keepdims=True)
+    if not valid or not np.allclose(sums, 1, rtol=0, atol=rounding):
         raise InputError(
             "samples are not probabilities: each row must be finite, at least 0, and sum to 1"
         )
-    return array
+    return array / sums

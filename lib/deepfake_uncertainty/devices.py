@@ -47,7 +47,7 @@ def device_kind() -> str:
 
 
 def halves(device: torch.device) -> bool:
-    """Return True where networks are trained in bfloat16: on a card, and in a fast run (`--fast`).
+    """Return True where networks compute in bfloat16: on a card, and in a fast run (`--fast`).
 
     A processor without instructions for bfloat16 keeps float32, which is faster there.
     """

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from deepfake_uncertainty import devices
 from deepfake_uncertainty.detectors.base import Classifier, DetectorSpec, Recipe
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import seed_everything
 from deepfake_uncertainty.training import models
 from deepfake_uncertainty.training.config import Settings
-from deepfake_uncertainty.uncertainty import dropout, sample
+from deepfake_uncertainty.uncertainty import dropout, engine, sample
 
 Batches = Iterable[torch.Tensor]  # of inputs (n, C, H, W)
 Keys = Sequence | np.ndarray | None  # a label (N,) per input
@@ -109,7 +110,7 @@ def sample_once(
     keys: Keys = None,
 ) -> np.ndarray:
     """Return the one sample (1, N, classes) of a deterministic network, whatever T and seed."""
-    return sample([model], batches)
+    return sample([model], batches, dtype=_precision(model))
 
 
 def sample_many(
@@ -121,7 +122,12 @@ def sample_many(
     keys: Keys = None,
 ) -> np.ndarray:
     """Return probabilities float32 (T, N, classes) of a stochastic model."""
-    return sample(model, batches, T, seed, keys=keys)
+    return sample(model, batches, T, seed, keys=keys, dtype=_precision(model))
+
+
+def _precision(model: nn.Module) -> torch.dtype | None:
+    """Return bfloat16 on a card and in a fast run, None (float32) for results of record."""
+    return torch.bfloat16 if devices.halves(engine.device_of(model)) else None
 
 
 def draw_once(model: nn.Module, T: int, seed: int) -> list[Callable[[torch.Tensor], torch.Tensor]]:

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch_uncertainty.methods import deep_ensembles, mc_dropout
 
+from deepfake_uncertainty import pins
 from deepfake_uncertainty.detectors import motion, registry
 from deepfake_uncertainty.training import predict
 from deepfake_uncertainty.uncertainty import (
@@ -208,6 +209,18 @@ def small_network(name: str, shape: tuple[int, ...], T: int) -> Entry:
     )
 
 
+def half_precision(posterior: VariationalPosterior, batches: Sequence, T: int) -> Entry:
+    """Return the entry of a Bayesian network in bfloat16, against the same in float32."""
+    return Entry(
+        f"BNN all in bfloat16, T={T}, {sum(map(len, batches))} images",
+        lambda: sample(posterior, batches, T, 0, dtype=torch.bfloat16),
+        "our float32",
+        lambda: sample(posterior, batches, T, 0),
+        1.4,
+        threads=THREADS,
+    )
+
+
 def entries(small: bool) -> Iterator[Entry]:
     """Yield MC dropout in the head and in every stage, Bayesian networks, and an ensemble."""
     T, n_images = (2, 8) if small else (50, 32)
@@ -226,6 +239,8 @@ def entries(small: bool) -> Iterator[Entry]:
     yield ensemble(network, 2 if small else 5, batches)
     yield from bayesian(network, 2 if small else 20, 2, batches, 0.97)
     yield from bayesian(network, T, 2, batches, 0.95, "features.1.layer4")
+    if pins.is_fast() and torch.cpu.get_capabilities().get("avx512_bf16"):
+        yield half_precision(VariationalPosterior(network), batches, 2 if small else 20)
     count = 4 if small else 256
     yield small_network("fakecatcher", (count, 1, 64, 64), 2 if small else 200)
     cells = (count, motion.PHASE_CHANNELS, motion.CELLS, motion.CELLS)

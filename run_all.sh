@@ -220,6 +220,10 @@ verify() {
   local report=deepfake_uncertainty.report.verify scratch status=0
   if ((fresh == 0)); then python -m "$report" compare --profile "$profile"; return; fi
   scratch=$(python -m "$report" scratch --profile "$profile") || exit 2
+  if [[ -e $scratch/.complete ]]; then  # an interrupted one is taken up, a whole one is not
+    rm -rf "$scratch"
+    scratch=$(python -m "$report" scratch --profile "$profile") || exit 2
+  fi
   echo "computing the committed study anew in $scratch" >&2
   # The committed code runs in its own folder: no result, model, marker or data set of this one.
   (
@@ -231,6 +235,7 @@ verify() {
     echo "run_all.sh: not all was computed; the same command goes on in $scratch" >&2
     exit "$status"
   }
+  touch "$scratch/.complete"
   DEEPFAKE_UNCERTAINTY_FIGURES=$scratch/figures python -m "$report" compare --profile "$profile" ||
     { status=$?; echo "what was computed is kept in $scratch" >&2; exit "$status"; }
   rm -rf "$scratch"

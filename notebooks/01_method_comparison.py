@@ -63,8 +63,8 @@ print(f"torch {torch.__version__}, numpy {np.__version__}, pandas {pd.__version_
 # $T = 1$ and no epistemic part.
 #
 # For a video, $p_t$ is the mean over its frames or windows, so their disagreement counts as
-# aleatoric. One weight draw of a Bayesian network serves all frames, and all frames of a video share
-# the masks of MC dropout. A mask for each frame would be averaged away within the video.
+# aleatoric. One weight draw of a Bayesian network serves all frames, and all frames of a video
+# share the masks of MC dropout. A mask for each frame would be averaged away within the video.
 
 # %%
 by_hand = measures([[[1.0, 0.0]], [[0.0, 1.0]]])

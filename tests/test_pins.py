@@ -22,6 +22,9 @@ def processor(monkeypatch):
 
     def change(instructions=HASWELL | {"avx512f"}, environ=()):
         monkeypatch.setattr(pins, "_instructions", lambda: frozenset(instructions))
+        monkeypatch.setattr(
+            pins, "_torch_is_held", lambda: True
+        )  # the tests' own was loaded before
         for name in [*pins.PINS, pins.FAST_VARIABLE]:
             monkeypatch.delenv(name, raising=False)
         for name, value in dict(environ).items():
@@ -128,3 +131,20 @@ def test_a_process_is_pinned_before_it_loads_a_library_or_not_at_all(first, want
         [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == wanted
+
+
+@on_pinnable
+@pytest.mark.skipif("avx512f" not in pins._instructions(), reason="PyTorch takes AVX2 here anyway")
+def test_pins_that_come_after_pytorch_do_not_count():
+    code = """
+import os, torch
+torch.ones(9).add(1).sum()  # PyTorch looks at the variables when it first computes
+from deepfake_uncertainty import pins
+os.environ.update(pins.needed_pins())
+print(pins.mode())
+"""
+    plain = {name: value for name, value in os.environ.items() if name not in pins.PINS}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "unpinned"

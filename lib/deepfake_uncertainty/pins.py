@@ -83,7 +83,14 @@ def mode() -> str:
         return "fast"
     pins = needed_pins()
     holds = all(os.environ.get(name) == value for name, value in pins.items())
-    return "pinned" if pins and holds else "unpinned"
+    return "pinned" if pins and holds and _torch_is_held() else "unpinned"
+
+
+def _torch_is_held() -> bool:
+    """Return False where PyTorch was loaded before the pins were set, and took what it found."""
+    torch = sys.modules.get("torch")
+    backends = getattr(torch, "backends", None)
+    return backends is None or backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def hold() -> None:

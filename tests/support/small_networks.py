@@ -57,12 +57,12 @@ def trained_classifier(steps=60):
     return network.eval()
 
 
-def naive_dropout(network, x, T, seed):
-    """Return T passes of the whole network, all rows at once, with the masks of `sample`."""
-    source, found = dropout.Dropout(network, seed), []
-    with engine.evaluation(network), source.context(network, (x[:2],)):
-        source.learn(network, (x[:2],))
-        for t in range(T):
+def naive_dropout(network, x, T, seed, first=0):
+    """Return the passes `first` to T of the whole network, with the masks of `sample`."""
+    source, found, few = dropout.Dropout(network, seed), [], x[:2].clone()
+    with engine.evaluation(network), source.context(network, (few.clone(),)):
+        source.learn(network, (few,))
+        for t in range(first, T):
             with masks.Masks(seed, range(t, t + 1), torch.arange(len(x)), source.places):
                 found.append(network(x).softmax(-1))
     return torch.stack(found).numpy()

@@ -74,6 +74,8 @@ def test_numbers_depend_on_neither_chunks_nor_threads_nor_count(monkeypatch):
     whole = noise.normal(5, (3, 7, 11))
     with threads(2):
         assert torch.equal(whole, noise.normal(5, (231,)).view(3, 7, 11))
+        on_two = noise.normal(5, (300_001,))  # enough that PyTorch shares the work
+    assert torch.equal(on_two, noise.normal(5, (300_001,)))
     monkeypatch.setitem(noise.CHUNK, "cpu", 10)
     torch.testing.assert_close(whole, noise.normal(5, (3, 7, 11)), rtol=1e-6, atol=1e-7)
     keys = noise.row_keys(2, torch.arange(5))

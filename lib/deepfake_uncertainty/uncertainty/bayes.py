@@ -221,8 +221,7 @@ class Weights:
     """A posterior over weights as a source of randomness, under a seed (`prefix.Source`)."""
 
     widest = 0.0
-    packs = False
-    guess: torch.Tensor | None = None
+    by_input = True
 
     def __init__(self, posterior: WeightPosterior, seed: int) -> None:
         self.posterior, self.seed = posterior, seed
@@ -251,9 +250,12 @@ class Weights:
         module = graph.get_submodule(str(node.target))
         return any(id(value) in self.ids for value in module.parameters())
 
-    def learn(self, module: nn.Module, values: Tensors) -> bool:
-        """Return False: the draws are the same for all inputs."""
+    def packs(self) -> bool:
+        """Return False: draws of weights are run one by one."""
         return False
+
+    def learn(self, module: nn.Module, values: Tensors) -> None:
+        """Learn nothing: the draws are the same for all inputs."""
 
     def run(
         self, part: prefix.Split, ts: range, values: Tensors, rows: torch.Tensor

@@ -8,7 +8,7 @@ on (seed, t, the call within a pass, the key of the input).
 import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.uncertainty import engine, graphs, masks, noise, prefix
-from deepfake_uncertainty.uncertainty.inputs import Adapted, Tensors
+from deepfake_uncertainty.uncertainty.inputs import Adapted, Tensors, checked_logits
 
 PLACES = "head", "last_stage", "every_stage"
 
@@ -82,7 +82,6 @@ class Dropout:
     """The dropout of a network as a source of randomness, under a seed (`prefix.Source`)."""
 
     parameters: set[str] = set()
-    packs = True
 
     def __init__(self, network: nn.Module, seed: int) -> None:
         self.network, self.seed = network, seed
@@ -90,7 +89,7 @@ class Dropout:
         self.places: masks.Layout | None = None
         self.widest = 0.0
         self.in_steps = False  # attention, see `masks.modes`
-        self.guess: torch.Tensor | None = None
+        self.by_input = True  # False where an input's sample depends on the inputs beside it
 
     def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
         """Find what drops at random, and return the context in which it does.
@@ -99,26 +98,18 @@ class Dropout:
         """
         rows = torch.arange(len(few[0]))
         run = adapted.raw if isinstance(adapted, Adapted) else adapted
-        given: list[Any] = []
-
-        def one_pass() -> None:
-            given.append(run(*few))
-
         with torch.no_grad():
             try:
-                names = masks.callers(adapted, one_pass, rows)
+                names = masks.callers(adapted, lambda: run(*few), rows)
             except masks.FusedAttention:
                 self.in_steps = True
-                names = masks.callers(adapted, one_pass, rows, True)
+                names = masks.callers(adapted, lambda: run(*few), rows, True)
         if not names:
             raise InputError(
                 "Monte Carlo dropout needs dropout of a rate in (0, 1) that takes part in the pass:"
                 f" {type(self.network).__name__} has none"
             )
         self.modules = set(names)
-        if given and isinstance(adapted, Adapted) and adapted.takes_all(given[-1]):
-            # In this pass more than the dropout was in training mode, so it may differ.
-            self.guess = given[-1]
         return masks.modes(adapted, lambda name, _: name in self.modules, self.in_steps)
 
     def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
@@ -134,30 +125,37 @@ class Dropout:
 
         return graphs.Trial(graph, is_random, current, few).random
 
-    def learn(self, module: nn.Module, values: Tensors) -> bool:
-        """Find the axis of the inputs in each mask; return True if it is not always the first."""
-        with masks.Masks(self.seed, range(1), torch.arange(2)) as two:
+    def packs(self) -> bool:
+        """Return True when each mask has an axis of inputs: samples can stand side by side."""
+        return all((self.places or {0: None}).values())
+
+    def learn(self, module: nn.Module, values: Tensors) -> None:
+        """Find the axis of the inputs in each mask, and whether inputs are sampled one by one."""
+        seed, ts = self.seed, range(1)
+        with masks.Masks(seed, ts, torch.arange(2)) as two:
             module(*prefix.few_of(values, 2))
         self.widest = two.widest / 2
         try:
-            with masks.Masks(self.seed, range(1), torch.arange(1)) as one:
+            with masks.Masks(seed, ts, torch.arange(1)) as one:
                 module(*prefix.few_of(values, 1))
         except (RuntimeError, ValueError):  # such as one that normalizes over the batch
-            self.places = masks.usual_layout(two.shapes, 2)
-            return False
-        shapes = one.shapes, two.shapes
-        if len(shapes[0]) != len(shapes[1]):
-            raise InputError(
-                f"{type(self.network).__name__} drops at random {len(shapes[1])} times for two"
-                f" inputs and {len(shapes[0])} times for one: its masks belong to no input"
-            )
-        if not shapes[0]:
+            self.places, self.by_input = masks.usual_layout(two.shapes, 2), False
+            return
+        if len(one.shapes) != len(two.shapes):
+            raise InputError(masks.UNSTEADY)
+        if not two.shapes:
             raise InputError(
                 f"no dropout of {type(self.network).__name__} takes part in the pass:"
                 " the samples would all be the same"
             )
-        self.places = masks.layout(shapes[1], shapes[0])
-        return self.places != masks.usual_layout(shapes[1], 2)
+        self.places = masks.layout(two.shapes, one.shapes)
+        few, (second,) = prefix.few_of(values, 2), [torch.arange(1, 2)]
+        with masks.Masks(seed, ts, torch.arange(2), self.places):
+            together = module(*prefix.few_of(few, 2))
+        with masks.Masks(seed, ts, second, self.places):
+            alone = module(*(value[1:].clone() for value in few))
+        # Tensors of logits here; an output of another kind has been refused before.
+        self.by_input = bool(prefix.is_close(together[1:], alone))
 
     def run(
         self, part: prefix.Split, ts: range, values: Tensors, rows: torch.Tensor
@@ -166,8 +164,11 @@ class Dropout:
         if len(ts) > 1:
             # Concatenated, not repeated: repetition would lose the memory layout of the images.
             values = tuple(torch.cat([value] * len(ts)) for value in values)
-        with masks.Masks(self.seed, ts, rows, self.places):
-            return part.suffix(*values)
+        with masks.Masks(self.seed, ts, rows, self.places) as drawn:
+            logits = part.suffix(*values)
+        if self.places is not None and len(drawn.shapes) != len(self.places):
+            raise InputError(masks.UNSTEADY)
+        return logits
 
     def run_block(
         self, part: prefix.Split, ts: range, block: Sequence[tuple[Tensors, torch.Tensor]]
@@ -183,21 +184,22 @@ class FixedDropout:
     It is differentiable in x. `keys` (N,) are those of the inputs (default: their numbers).
     """
 
-    def __init__(
-        self, network: nn.Module, seed: int, t: int, keys: Sequence | np.ndarray | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, seed: int, t: int, keys: Keys = None) -> None:
         self.source, self.network, self.t, self.keys = Dropout(network, seed), network, t, keys
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, classes) of inputs x."""
         source, network = self.source, self.network
         keys = noise.label_keys(range(len(x)) if self.keys is None else self.keys)
-        with engine.lock(network):
+        with engine.LOCK:
             if source.places is None:
-                with torch.no_grad(), source.context(network, (prefix.few_of((x,), 2)[0],)):
-                    source.learn(network, prefix.few_of((x,), 2))
+                few = prefix.few_of((x,), 2)
+                with torch.no_grad(), source.context(network, few):
+                    source.learn(network, few)
             with (
                 masks.modes(network, lambda name, _: name in source.modules, source.in_steps),
                 masks.Masks(source.seed, range(self.t, self.t + 1), keys, source.places),
             ):
-                return network(x)
+                logits = network(x)
+        checked_logits(logits, len(x))
+        return logits

@@ -7,7 +7,6 @@ block changes a sample.
 """
 
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +19,7 @@ from torch.func import functional_call
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import prefix
-from deepfake_uncertainty.uncertainty.inputs import Tensors
+from deepfake_uncertainty.uncertainty.inputs import ADVICE, Tensors
 
 # Bytes of shared values that are kept at a time, and of the largest tensor of a packed batch.
 BLOCK = {"cpu": 256 << 20, "cuda": 4 << 30}
@@ -30,29 +29,25 @@ Value = TypeVar("Value")
 Result = TypeVar("Result")
 Rows = tuple[Tensors, torch.Tensor]  # the tensors (n, ...) of a batch and the keys int64 (n,)
 
-_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_locks_lock = threading.Lock()
+# Passes change modes, weights, and switches of the whole process: one caller at a time.
+LOCK = threading.RLock()
 
 
 class Source(prefix.Source, Protocol):
     """A `prefix.Source` that also prepares a network and runs blocks of batches.
 
     widest: bytes of the largest tensor per input in a pass of the suffix.
+    by_input: False where the sample of an input depends on the inputs beside it.
     """
 
     widest: float
+    by_input: bool
 
     def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
         """Return the context of all passes; raises InputError for what cannot be sampled."""
 
     def run_block(self, part: prefix.Split, ts: range, block: Sequence[Rows]) -> list[torch.Tensor]:
         """Return the logits (len(ts) * n, C) of each batch of a block."""
-
-
-def lock(network: nn.Module) -> threading.RLock:
-    """Return the lock of a network: passes change its modes and weights, one caller at a time."""
-    with _locks_lock:
-        return _locks.setdefault(network, threading.RLock())
 
 
 @contextmanager
@@ -108,14 +103,20 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 @contextmanager
 def arithmetic(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
     """Compute without gradients, in `dtype` where that is safe; None is full precision."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings = dict(benchmark=cudnn.benchmark, deterministic=cudnn.deterministic)
+    before, products.allow_tf32 = products.allow_tf32, dtype is not None
     with (
         torch.inference_mode(False),  # there the operators that drop at random are not seen
         torch.no_grad(),
-        # A GPU would otherwise round the inputs of convolutions to 10 bits.
-        torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype is not None),
+        # A GPU would otherwise round the inputs of convolutions and products to 10 bits.
+        cudnn.flags(enabled=True, allow_tf32=dtype is not None, **settings),
         torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None),
     ):
-        yield
+        try:
+            yield
+        finally:
+            products.allow_tf32 = before
 
 
 def parallel_map(
@@ -183,4 +184,8 @@ def block_samples(
     for first in range(0, T, size):
         ts = range(first, min(T, first + size))
         logits = source.run_block(part, ts, block)
+        for values, (_, rows) in zip(logits, block, strict=True):
+            if values.ndim != 2 or len(values) != len(ts) * len(rows):
+                shape = tuple(values.shape)
+                raise InputError(f"the network returns {shape} for {len(rows)} inputs: {ADVICE}")
         yield torch.cat([values.float().unflatten(0, (len(ts), -1)) for values in logits], 1)

@@ -115,14 +115,35 @@ class Trial(fx.Interpreter):
         return value
 
 
+def _changes_in_place(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Return True for a call that writes its result into its first argument."""
+    name = getattr(node.target, "__name__", str(node.target))
+    if node.op == "call_module":
+        return bool(getattr(graph.get_submodule(str(node.target)), "inplace", False))
+    written = name.endswith("_") and not name.endswith("__")
+    operator = getattr(node.target, "__module__", "") == "_operator" and name.startswith("i")
+    return written or operator or bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+
+
 def dependents(graph: fx.GraphModule, sources: Nodes) -> Nodes:
-    """Return the nodes of a graph that are among `sources` or depend on them."""
-    found: Nodes = set()
-    for node in graph.graph.nodes:
-        depends = any(argument in found for argument in node.all_input_nodes)
-        if node.op != "output" and (node in sources or depends):
+    """Return the nodes of a graph that are among `sources` or depend on them.
+
+    What a random call writes into is random, and so is all that reads it.
+    """
+    found = set(sources)
+    while True:
+        size = len(found)
+        for node in graph.graph.nodes:
+            depends = any(argument in found for argument in node.all_input_nodes)
+            if node.op in ("output", "placeholder") or not (node in found or depends):
+                continue
             found.add(node)
-    return found
+            if _changes_in_place(graph, node):
+                # Of a view, what it is a view of is written too.
+                written = [value for value in node.all_input_nodes if value.op != "placeholder"]
+                found |= set(written[:1])
+        if len(found) == size:
+            return found
 
 
 def has_rows(value: Any, count: int) -> bool:

@@ -33,10 +33,12 @@ def batches(
     first part counts, unless `whole` is True. Floating-point inputs get the `dtype`. Raises
     InputError when there is no input, or when parts of a batch differ in length.
     """
-    count = 0
+    known: pytree.TreeSpec | None = None
     for batch in _cut(inputs, size):
         if not whole and isinstance(batch, tuple | list) and batch:
             batch = batch[0]
+        if isinstance(batch, Mapping):  # by name, whatever their order
+            batch = dict(sorted(batch.items()))
         leaves, structure = pytree.tree_flatten(batch)
         tensors = tuple(_tensor(leaf, device, dtype) for leaf in leaves)
         lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
@@ -46,9 +48,11 @@ def batches(
             raise InputError("a batch is a single number: give arrays (n, ...) of n inputs")
         if lengths == {0}:
             continue
-        count += 1
+        if known is not None and structure != known:
+            raise InputError(f"a batch is {structure}, the first one was {known}: give one kind")
+        known = structure
         yield Batch(tensors, structure)
-    if not count:
+    if known is None:
         raise InputError("no batch to predict: the inputs are empty")
 
 
@@ -83,7 +87,8 @@ def _tensor(value: Any, device: torch.device, dtype: torch.dtype | None) -> torc
         advice = "give arrays, or a loader that yields them"
         raise InputError(f"a batch holds a {kind} where numbers are wanted: {advice}") from error
     wanted = dtype if dtype and tensor.is_floating_point() else tensor.dtype
-    return tensor.to(device, wanted, non_blocking=True)
+    # A copy back from a card would be read before it has arrived.
+    return tensor.to(device, wanted, non_blocking=device.type == "cuda")
 
 
 def _itself(output: Any) -> Any:
@@ -166,13 +171,6 @@ class Adapted(nn.Module):
         if isinstance(batch, dict):
             return self.network(**batch)
         return self.network(*batch) if isinstance(batch, tuple | list) else self.network(batch)
-
-    def takes_all(self, output: Any) -> bool:
-        """Return True when what the network returns is the logits, as this output is."""
-        is_logits = isinstance(output, torch.Tensor) and output.ndim == 2 and output.shape[1] > 1
-        if is_logits and self.output is None:
-            self.output = _itself
-        return is_logits and self.output is _itself
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Return the logits of the tensors of a batch."""

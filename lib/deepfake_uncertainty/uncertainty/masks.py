@@ -5,6 +5,7 @@ depth) draws its mask by one of a few operators. `Masks` puts numbers of its own
 """
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,8 +20,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.uncertainty import noise
 
+log = logging.getLogger(__name__)
 aten = torch.ops.aten
 Shape = tuple[int, ...]
+
+
+UNSTEADY = (
+    "the network drops at random more often in some passes than in others, such as LayerDrop:"
+    " its masks belong to no call"
+)
 
 
 class FusedAttention(Exception):
@@ -93,11 +101,11 @@ class Masks(TorchDispatchMode):
 
     @staticmethod
     def _is_off(operator: Any, args: tuple, kwargs: dict) -> bool:
-        """Return True for an attention operator whose rate of dropout is 0."""
+        """Return True for an attention or recurrent operator whose rate of dropout is 0."""
         given = {argument.name: argument.default_value for argument in operator._schema.arguments}
         names = [argument.name for argument in operator._schema.arguments]
         given |= dict(zip(names, args, strict=False)) | kwargs
-        return given.get("dropout_p", 1) == 0
+        return given.get("dropout_p", given.get("dropout", 1)) == 0
 
     def _keys(self, shape: Shape, device: torch.device) -> tuple[torch.Tensor, Axis | None]:
         """Return the keys int64 (n,) of the next call and the axis of the inputs."""
@@ -105,13 +113,21 @@ class Masks(TorchDispatchMode):
         self.shapes.append(shape)
         keys = [noise.key(self.seed, t, call) for t in self.ts]
         count = len(keys) * len(self.rows)
-        place = self.places[call] if self.places and call in self.places else None
-        if self.places is None and shape and shape[0] % count == 0:
-            place = Axis(0, shape[0] // count)
+        if self.places is None:
+            place = usual_layout([shape], count)[0]
+        elif call in self.places:
+            place = self.places[call]
+        else:
+            raise InputError(UNSTEADY)
         if place is None:
-            return torch.tensor(keys[:1], device=device), None
-        if shape[place.axis] != count * place.width:
-            raise InputError(f"a mask of shape {shape} does not fit {count} inputs: sample whole")
+            if len(keys) > 1:
+                raise InputError("a mask without an axis of inputs serves one sample at a time")
+            return torch.tensor(keys, device=device), None
+        if len(shape) <= place.axis or shape[place.axis] != count * place.width:
+            raise InputError(
+                f"a mask of shape {shape} does not fit {count} inputs: give batches of one size,"
+                " and networks that drop the same in every pass"
+            )
         rows = self.rows.to(device)
         return torch.cat([noise.row_keys(key, rows) for key in keys]), place
 
@@ -129,6 +145,18 @@ class Masks(TorchDispatchMode):
             return values.view(shape)
         others = shape[: place.axis] + shape[place.axis + 1 :]
         return values.reshape(shape[place.axis], *others).movedim(0, place.axis)
+
+
+class Refused(Masks):
+    """Passes of a network that is to draw no random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(0, range(1), torch.arange(1))
+
+    def _keys(self, shape: Shape, device: torch.device) -> tuple[torch.Tensor, Axis | None]:
+        raise InputError(
+            "the network draws random numbers in evaluation mode: sample it alone, not in a list"
+        )
 
 
 def _bernoulli_(
@@ -232,9 +260,14 @@ def callers(
         raise
     except InputError as error:
         raise InputError(f"module '{found.stack[-1]}': {error}") from error
-    except Exception:  # training mode may want what a trial cannot give, such as targets
+    except Exception as error:  # training mode may want what a trial cannot give, such as targets
         layers = network.named_modules()
-        return [name for name, layer in layers if isinstance(layer, _DropoutNd) and layer.p > 0]
+        known = [name for name, layer in layers if isinstance(layer, _DropoutNd) and layer.p > 0]
+        log.warning(
+            "a pass in training mode fails (%s): only dropout layers and what ran before it count",
+            str(error).partition("\n")[0],
+        )
+        return list(dict.fromkeys([*found.names, *known]))
     finally:
         for handle in handles:
             handle.remove()

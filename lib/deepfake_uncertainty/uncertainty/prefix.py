@@ -8,17 +8,18 @@ traceable. A split is used only where it gave the same as the network in a trial
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import fx, nn
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import graphs
+from deepfake_uncertainty.uncertainty import graphs, masks
 from deepfake_uncertainty.uncertainty.inputs import Tensors, checked_logits
 
 log = logging.getLogger(__name__)
 
+TRIALS = 12  # samples of the whole network at most, until two of them differ
 # How far two passes may differ, as a share of the largest logit. Folding changes some last digits.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
@@ -28,20 +29,19 @@ class Source(Protocol):
 
     modules: names of the modules with something random in their own code or parameters.
     parameters: names of the parameters that are drawn.
-    packs: True when several samples may form one batch.
-    guess: sample 0 of two inputs, if it is known already: logits (2, C) of the whole network.
     """
 
     modules: set[str]
     parameters: set[str]
-    packs: bool
-    guess: torch.Tensor | None
+
+    def packs(self) -> bool:
+        """Return True when several samples may form one batch."""
 
     def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
         """Return the nodes of a graph that are random themselves; `few` are two inputs."""
 
-    def learn(self, module: nn.Module, values: Tensors) -> bool:
-        """Learn which random numbers a module takes for inputs; return True if they change."""
+    def learn(self, module: nn.Module, values: Tensors) -> None:
+        """Learn which random numbers a module takes for two inputs."""
 
     def run(self, part: "Split", ts: range, values: Tensors, rows: torch.Tensor) -> torch.Tensor:
         """Return the logits (len(ts) * n, C) of the samples `ts` of a suffix, sample by sample."""
@@ -66,11 +66,11 @@ class Split(NamedTuple):
 class _Careful(nn.Module):
     """A network that changes its inputs in place, on copies of them."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Callable[..., Any]) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+    def forward(self, *values: torch.Tensor) -> Any:
         return self.network(*(value.clone() for value in values))
 
 
@@ -90,19 +90,21 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
 
     Raises InputError when the network gives two results for the same inputs and random numbers.
     """
-    few, whole, reference = few_of(first, 2), _whole(network), source.guess
-    if reference is None:
-        reference = _pass(whole, few, source)
-        checked_logits(reference, 2)
+    few, whole = few_of(first, 2), _whole(network)
+    copies = few_of(first, 2)
+    checked_logits(source.run(whole, range(1), copies, _rows(few)), 2)
     parts = _divided(network, first, few, source)
-    verified = _verified(parts, whole, first, reference, source) if parts else None
+    if not all(map(torch.equal, copies, few)):
+        # It changes its inputs in place: each pass gets copies, and the caller's stay as they are.
+        whole = _whole(_Careful(network))
+        parts = parts._replace(prefix=_Careful(parts.prefix)) if parts else None
+    verified = _verified(parts, whole, first, source) if parts else None
     if verified:
         return verified
-    source.learn(network, few)
-    reference = _pass(whole, few, source)
-    checked_logits(reference, 2)
+    source.learn(whole.suffix, few)
+    references = _references(whole, few, source)
     for candidate in (whole, _whole(_Careful(network))):
-        if _agrees(candidate, few, reference, source):
+        if _agrees(candidate, few, references, source):
             return _packing(candidate, few, source)
     raise InputError(
         f"{_name(network)} gives two results for the same inputs, weights and masks:"
@@ -110,19 +112,14 @@ def split(network: nn.Module, first: Tensors, source: Source) -> Split:
     )
 
 
-def _verified(
-    parts: Split, whole: Split, first: Tensors, reference: torch.Tensor, source: Source
-) -> Split | None:
-    """Return a Split that gives the reference, None where it does not or cannot be run."""
+def _verified(parts: Split, whole: Split, first: Tensors, source: Source) -> Split | None:
+    """Return a Split that gives what the network gives, None where it does not or cannot be run."""
     try:
         values = _few_values(parts, first)
-        changed = source.learn(parts.suffix, values)
-        if not changed and source.guess is not None and _agrees(parts, values, reference, source):
-            return _packing(parts, values, source)
-        if changed or source.guess is not None:
-            reference = _pass(whole, few_of(first, 2), source)
+        source.learn(parts.suffix, values)
+        references = _references(whole, few_of(first, 2), source)
         for candidate in (parts, parts._replace(suffix=_Careful(parts.suffix))):
-            if _agrees(candidate, values, reference, source):
+            if _agrees(candidate, values, references, source):
                 return _packing(candidate, values, source)
         reason = "its parts do not add up"
     except Exception as error:  # a graph can be wrong in any way, such as about optional arguments
@@ -131,20 +128,40 @@ def _verified(
     return None
 
 
+def _references(whole: Split, few: Tensors, source: Source) -> list[torch.Tensor]:
+    """Return the first samples of the whole network: two, and more until two of them differ.
+
+    Where all samples are alike, what is lost of the random numbers could not be seen.
+    """
+    found: list[torch.Tensor] = []
+    while len(found) < 2 or (len(found) < TRIALS and is_close(found[-1], found[0])):
+        copies = tuple(value.clone() for value in few)
+        t = len(found)
+        found.append(source.run(whole, range(t, t + 1), copies, _rows(few)))
+    checked_logits(found[0], 2)
+    return found
+
+
 def folded(network: nn.Module, few: Tensors) -> nn.Module:
-    """Return a network without anything random with its normalization folded, tried on two inputs.
+    """Return a network with its normalization folded, tried on two inputs.
 
     It is the network itself where that cannot be done. Raises InputError for outputs that are no
-    logits.
+    logits, for a network that draws random numbers, and for one that keeps a state.
     """
-    expected = network(*few)
+    copies = few_of(few, 2)
+    with masks.Refused():
+        expected = network(*copies)
     checked_logits(expected, len(few[0]))
-    if len(few) != 1:
+    if not all(map(torch.equal, copies, few)):
+        network = _Careful(network)  # it changes its inputs in place
+    if not is_close(network(*few_of(few, 2)), expected):
+        raise InputError(f"{_name(network)} gives two results for the same inputs: it has a state")
+    if len(few) != 1 or isinstance(network, _Careful):
         return network
     try:
         graph = graphs.traced(network, {"network"})
         graphs.fold(graph, set(), _tied(network))
-        same = is_close(graph(*few), expected)
+        same = is_close(graph(*few_of(few, 2)), expected)
     except Exception:  # tracing can fail in any way, and folding only saves time
         return network
     return graph if same else network
@@ -200,30 +217,28 @@ def _rows(values: Tensors) -> torch.Tensor:
     return torch.arange(len(values[0]))
 
 
-def _pass(parts: Split, values: Tensors, source: Source) -> torch.Tensor:
-    copies = tuple(value.clone() for value in values)
-    return source.run(parts, range(1), copies, _rows(values))
-
-
-def _agrees(parts: Split, values: Tensors, reference: torch.Tensor, source: Source) -> bool:
-    """Return True when a suffix gives the reference twice, on the very same values."""
-    own = tuple(value.clone() for value in values)
-    rows = _rows(values)
-    twice = [source.run(parts, range(1), own, rows) for _ in range(2)]
-    return all(is_close(found, reference) for found in twice)
+def _agrees(parts: Split, values: Tensors, references: list[torch.Tensor], source: Source) -> bool:
+    """Return True when a suffix gives the references, and the first of them again."""
+    own, rows = tuple(value.clone() for value in values), _rows(values)
+    for t in (*range(len(references)), 0):
+        if not is_close(source.run(parts, range(t, t + 1), own, rows), references[t]):
+            return False
+    return True
 
 
 def is_close(found: torch.Tensor, reference: torch.Tensor) -> bool:
     """Return True when two sets of logits are the same but for rounding."""
     if found.shape != reference.shape:
         return False
-    bound = TOLERANCE.get(found.dtype, 0) * reference.abs().max()
+    size = reference.abs()
+    # Per input, so that one with large logits hides no other.
+    bound = TOLERANCE.get(found.dtype, 0) * size.amax(-1, keepdim=True).clamp_min(size.max() / 100)
     return bool(((found - reference).abs() <= bound).all())
 
 
 def _packing(parts: Split, values: Tensors, source: Source) -> Split:
     """Return the Split with `packs` set: two samples in one batch give what each gives alone."""
-    if not source.packs:
+    if not source.packs():
         return parts
     rows = _rows(values)
     alone = torch.cat([source.run(parts, range(t, t + 1), values, rows) for t in range(2)])

@@ -6,8 +6,8 @@
 import functools
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import engine, inputs, noise, prefix
+from deepfake_uncertainty.uncertainty import engine, inputs, masks, noise, prefix
 from deepfake_uncertainty.uncertainty.bayes import WeightPosterior, Weights
 from deepfake_uncertainty.uncertainty.dropout import Dropout, FixedDropout, Keys
 from deepfake_uncertainty.uncertainty.inputs import Forward
@@ -86,6 +86,8 @@ def _check(options: _Options) -> None:
     keys, dtype = options.keys, options.dtype
     if keys is not None and not (hasattr(keys, "__len__") and hasattr(keys, "__getitem__")):
         raise InputError(f"keys of type {type(keys).__name__}: give a list or an array (N,)")
+    if keys is not None:
+        noise.label_keys(keys)  # raises InputError
     if dtype not in (None, torch.bfloat16, torch.float16):
         raise InputError(f"dtype is {dtype}: use torch.bfloat16, torch.float16 or None")
 
@@ -97,17 +99,20 @@ def _seed(seed: Any) -> int:
         raise InputError(f"seed is {seed!r}: give a whole number") from error
 
 
-def _joined(parts: Iterable[np.ndarray], returns: str) -> Any:
+def _joined(parts: Generator[np.ndarray], returns: str) -> Any:
     """Return the samples (T, n, C) of some parts of the inputs, their measures, or both."""
     if returns not in RETURNS:
         raise InputError(f"returns is '{returns}': use {', '.join(RETURNS)}")
     kept: list[np.ndarray] = []
     found: list[dict[str, np.ndarray]] = []
-    for probabilities in parts:
-        if returns != "measures":
-            kept.append(probabilities)
-        if returns != "samples":
-            found.append(measures(probabilities))
+    with closing(parts):  # else an error would leave the network as it is in the middle of a pass
+        for probabilities in parts:
+            if not np.isfinite(probabilities).all():
+                raise InputError("the network gives NaN for some inputs: look at these")
+            if returns != "measures":
+                kept.append(probabilities)
+            if returns != "samples":
+                found.append(measures(probabilities))
     names = found[0] if found else ()
     joined = {name: np.concatenate([part[name] for part in found]) for name in names}
     if returns == "measures":
@@ -130,7 +135,7 @@ def _is_network(model: Any) -> bool:
     return isinstance(model, nn.Module) and not isinstance(model, WeightPosterior)
 
 
-def _parts(model: Model, data: Any, T: int, seed: int, options: _Options) -> Iterator[np.ndarray]:
+def _parts(model: Model, data: Any, T: int, seed: int, options: _Options) -> Generator[np.ndarray]:
     """Yield probabilities float32 (T, n, C) of the inputs in order, block by block."""
     if isinstance(model, nn.Module) and not isinstance(model, nn.ModuleList):
         yield from _sampled(model, data, T, seed, options)
@@ -152,13 +157,13 @@ def _read(network: nn.Module, data: Any, options: _Options) -> Iterator[inputs.B
 
 def _with_keys(batches: Iterable[inputs.Batch], keys: Keys) -> Iterator[engine.Rows]:
     """Yield the tensors of each batch with the keys of its inputs."""
-    first = 0
+    first, known = 0, None if keys is None else noise.label_keys(keys)
     for batch in batches:
         count = len(batch.tensors[0])
-        labels = range(first, first + count) if keys is None else keys[first : first + count]
-        if len(labels) != count:
-            raise InputError(f"{first + len(labels)} keys for more inputs: give one key per input")
-        yield batch.tensors, noise.label_keys(labels)
+        rows = torch.arange(first, first + count) if known is None else known[first : first + count]
+        if len(rows) != count:
+            raise InputError(f"{first + len(rows)} keys for more inputs: give one key per input")
+        yield batch.tensors, rows
         first += count
     if keys is not None and first != len(keys):
         raise InputError(f"{len(keys)} keys for {first} inputs: give one key per input")
@@ -176,19 +181,23 @@ def _sampled(
 ) -> Iterator[np.ndarray]:
     network = model.network if isinstance(model, WeightPosterior) else model
     with ExitStack() as stack:
-        stack.enter_context(engine.lock(network))
+        stack.enter_context(engine.LOCK)
         source = _source(model, seed)
         batches = _read(model, data, options)
         first = next(batches)
         device = first.tensors[0].device
-        stack.enter_context(engine.arithmetic(device, options.dtype))
         adapted = inputs.adapted(network, first, options.forward, options.output)
         stack.enter_context(engine.evaluation(adapted))
         few = prefix.few_of(first.tensors, 2)
-        with inputs.explained(adapted, few):
+        # The trial is in full precision, where what is lost cannot pass for rounding.
+        with inputs.explained(adapted, few), engine.arithmetic(device, None):
             stack.enter_context(source.context(adapted, few))
             part = prefix.split(adapted, first.tensors, source)
+        if options.keys is not None and not source.by_input:
+            raise InputError("keys: this network mixes the inputs of a batch, so none has its own")
+        stack.enter_context(engine.arithmetic(device, options.dtype))
         rows = _with_keys(itertools.chain([first], batches), options.keys)
+        part = part if options.dtype is None else part._replace(known=None)
         limits = engine.BLOCK[device.type], engine.PACK[device.type]
         bar = tqdm(unit="sample", desc="samples", disable=not options.progress, leave=False)
         stack.enter_context(bar)
@@ -202,21 +211,21 @@ def _sampled(
 
 def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Iterator[np.ndarray]:
     """Yield probabilities float32 (networks, n, C), one sample per network."""
-    for network in networks[1:]:
-        engine.move(network, options.device or engine.device_of(networks[0]))
-    batches = _read(networks[0], data, options)
-    first = next(batches)
-    device = first.tensors[0].device
     with ExitStack() as stack:
-        stack.enter_context(engine.arithmetic(device, options.dtype))
+        stack.enter_context(engine.LOCK)
+        for network in networks[1:]:
+            engine.move(network, options.device or engine.device_of(networks[0]))
+        batches = _read(networks[0], data, options)
+        first = next(batches)
+        device = first.tensors[0].device
         adapted = []
         for network in networks:
-            stack.enter_context(engine.lock(network))
             stack.enter_context(engine.evaluation(network))
             whole = inputs.adapted(network, first, options.forward, options.output)
             few = prefix.few_of(first.tensors, 2)
-            with inputs.explained(whole, few):
+            with inputs.explained(whole, few), engine.arithmetic(device, None):
                 adapted.append(prefix.folded(whole, few))
+        stack.enter_context(engine.arithmetic(device, options.dtype))
         stream = itertools.chain([first], batches)
         while group := list(itertools.islice(stream, AT_ONCE)):
             found = [_pass(network, group, device) for network in adapted]
@@ -226,7 +235,14 @@ def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Itera
 
 
 def _pass(network: nn.Module, group: list[inputs.Batch], device: torch.device) -> torch.Tensor:
-    return torch.cat(engine.parallel_map(lambda batch: network(*batch.tensors), group, device))
+    def logits(batch: inputs.Batch) -> torch.Tensor:
+        found = network(*batch.tensors)
+        if found.ndim != 2 or len(found) != len(batch.tensors[0]):
+            shape, count = tuple(found.shape), len(batch.tensors[0])
+            raise InputError(f"the network returns {shape} for {count} inputs: {inputs.ADVICE}")
+        return found
+
+    return torch.cat(engine.parallel_map(logits, group, device))
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
@@ -243,6 +259,19 @@ def map_batches(data: Any, function: Draw, device: torch.device) -> torch.Tensor
     return torch.cat(engine.parallel_map(function, batches, device))
 
 
+class _Fixed:
+    """A function from inputs (N, ...) to logits by a network, which is in evaluation mode."""
+
+    def __init__(self, network: nn.Module, function: Draw) -> None:
+        self.network, self.function = network, function
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        with engine.LOCK, masks.modes(self.network, lambda *_: False):
+            logits = self.function(x)
+        inputs.checked_logits(logits, len(x))
+        return logits
+
+
 def draws(model: Model, T: int, seed: int, keys: Keys = None) -> list[Draw]:
     """Return T fixed functions of inputs x (N, C, H, W) to logits (N, classes).
 
@@ -251,10 +280,11 @@ def draws(model: Model, T: int, seed: int, keys: Keys = None) -> list[Draw]:
     """
     count, seed = _count(T), _seed(seed)
     if not isinstance(model, nn.Module) or isinstance(model, nn.ModuleList):
-        return list(model)
+        return [_Fixed(member, member) for member in model]
     if isinstance(model, WeightPosterior):
         with torch.no_grad():
             draw = model.drawer()
             weights = [draw(seed, t) for t in range(count)]
-        return [functools.partial(model.logits, weights=drawn) for drawn in weights]
+        logits = [functools.partial(model.logits, weights=drawn) for drawn in weights]
+        return [_Fixed(model.network, function) for function in logits]
     return [FixedDropout(model, seed, t, keys) for t in range(count)]

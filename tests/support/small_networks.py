@@ -60,7 +60,9 @@ def trained_classifier(steps=60):
 def naive_dropout(network, x, T, seed, first=0):
     """Return the passes `first` to T of the whole network, with the masks of `sample`."""
     source, found, few = dropout.Dropout(network, seed), [], x[:2].clone()
-    with engine.evaluation(network), source.context(network, (few.clone(),)):
+    with engine.evaluation(network):
+        source.discover(network, (few.clone(),))
+    with torch.no_grad(), source.modes(network):
         source.learn(network, (few,))
         for t in range(first, T):
             with masks.Masks(seed, range(t, t + 1), torch.arange(len(x)), source.places):

@@ -59,10 +59,10 @@ def test_samples_have_the_mean_of_torch_dropout():
 
 def test_features_are_computed_once(monkeypatch):
     network = classifier()
-    # Four passes of two inputs show what is random, and what the whole network gives.
-    assert convolved(lambda: sample(network, [X], 20, 0)) == len(X) + 8
+    # Five passes of two inputs show what is random, and what the whole network gives.
+    assert convolved(lambda: sample(network, [X], 20, 0)) == len(X) + 10
     monkeypatch.setitem(engine.BLOCK, "cpu", 1)
-    assert convolved(lambda: sample(network, X.split(5), 20, 0)) == len(X) + 8
+    assert convolved(lambda: sample(network, X.split(5), 20, 0)) == len(X) + 10
     assert convolved(lambda: naive_dropout(network, X, 20, 0)) > 20 * len(X)
 
 

@@ -33,7 +33,8 @@ def split_at_dropout(network, x):
     """Return the split of a network at its dropout."""
     source = dropout.Dropout(network, 0)
     adapted = inputs_module.adapted(network, inputs_module.Batch((x,), LEAF))
-    with source.context(adapted, (x[:2],)):
+    source.discover(adapted, (x[:2],))
+    with source.modes(adapted):
         return prefix.split(adapted, (x,), source)
 
 

@@ -66,10 +66,15 @@ def test_samples_do_not_depend_on_how_many_batches_run_in_parallel():
             assert np.array_equal(sample([network], batches), alone[1])
 
 
-def test_blocks_bound_the_memory():
-    kept = []
-    batches = [((batch,), torch.arange(2)) for batch in torch.rand(10, 100).split(2)]
-    # Bytes of four rows of a hundred floats.
-    for block in engine.blocks(batches, lambda batch: (batch,), None, 4 * 100 * 4):
-        kept.append(sum(len(values[0]) for values, _ in block))
-    assert kept == [4, 4, 2]
+def test_blocks_bound_the_memory(monkeypatch):
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(100, 2)).eval()
+    sizes, run = [], engine.block_samples
+
+    def counted(source, part, T, block, *rest):
+        sizes.append(sum(len(rows) for _, rows in block))
+        return run(source, part, T, block, *rest)
+
+    monkeypatch.setattr(engine, "block_samples", counted)
+    monkeypatch.setitem(engine.BLOCK, "cpu", 4 * 100 * 4)  # bytes of four rows of a hundred floats
+    sample(network, torch.rand(10, 100).split(2), 3)
+    assert sizes == [4, 4, 2]

@@ -8,7 +8,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import engine, noise, prefix
+from deepfake_uncertainty.uncertainty import engine, masks, noise, prefix
 from deepfake_uncertainty.uncertainty.dropout import Staged
 from deepfake_uncertainty.uncertainty.inputs import Tensors
 
@@ -234,9 +234,12 @@ class Weights:
         self.drawers: dict[nn.Module, tuple[Drawer, dict[str, str]]] = {}
         self.last: tuple[nn.Module | None, int, dict[str, torch.Tensor]] = None, -1, {}
 
-    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
-        """Return a context that changes nothing: the network is in evaluation mode."""
-        return nullcontext()
+    def discover(self, adapted: nn.Module, few: Tensors) -> None:
+        """Find nothing more: the names of the weights are known."""
+
+    def modes(self, adapted: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which the network is in evaluation mode."""
+        return masks.modes(adapted, lambda *_: False)
 
     def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
         """Return the nodes that read a drawn weight."""

@@ -91,11 +91,8 @@ class Dropout:
         self.in_steps = False  # attention, see `masks.modes`
         self.by_input = True  # False where an input's sample depends on the inputs beside it
 
-    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
-        """Find what drops at random, and return the context in which it does.
-
-        Raises InputError when nothing does.
-        """
+    def discover(self, adapted: nn.Module, few: Tensors) -> None:
+        """Find the modules that drop at random; raises InputError when none does."""
         rows = torch.arange(len(few[0]))
         run = adapted.raw if isinstance(adapted, Adapted) else adapted
         with torch.no_grad():
@@ -110,6 +107,9 @@ class Dropout:
                 f" {type(self.network).__name__} has none"
             )
         self.modules = set(names)
+
+    def modes(self, adapted: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which these modules are in training mode, and no others."""
         return masks.modes(adapted, lambda name, _: name in self.modules, self.in_steps)
 
     def random_nodes(self, graph: fx.GraphModule, few: Tensors) -> set[fx.Node]:
@@ -131,31 +131,34 @@ class Dropout:
 
     def learn(self, module: nn.Module, values: Tensors) -> None:
         """Find the axis of the inputs in each mask, and whether inputs are sampled one by one."""
-        seed, ts = self.seed, range(1)
-        with masks.Masks(seed, ts, torch.arange(2)) as two:
-            module(*prefix.few_of(values, 2))
-        self.widest = two.widest / 2
-        try:
-            with masks.Masks(seed, ts, torch.arange(1)) as one:
-                module(*prefix.few_of(values, 1))
-        except (RuntimeError, ValueError):  # such as one that normalizes over the batch
-            self.places, self.by_input = masks.usual_layout(two.shapes, 2), False
-            return
-        if len(one.shapes) != len(two.shapes):
+        few = prefix.few_of(values, 3)
+        three, logits = self._tried(module, few, torch.arange(3))
+        two, _ = self._tried(module, prefix.few_of(few, 2), torch.arange(2))
+        self.widest = three.widest / 3
+        if len(two.shapes) != len(three.shapes):
             raise InputError(masks.UNSTEADY)
         if not two.shapes:
             raise InputError(
                 f"no dropout of {type(self.network).__name__} takes part in the pass:"
                 " the samples would all be the same"
             )
-        self.places = masks.layout(two.shapes, one.shapes)
-        few, (second,) = prefix.few_of(values, 2), [torch.arange(1, 2)]
-        with masks.Masks(seed, ts, torch.arange(2), self.places):
-            together = module(*prefix.few_of(few, 2))
-        with masks.Masks(seed, ts, second, self.places):
-            alone = module(*(value[1:].clone() for value in few))
-        # Tensors of logits here; an output of another kind has been refused before.
-        self.by_input = bool(prefix.is_close(together[1:], alone))
+        checked_logits(logits, 3)
+        self.places = masks.layout(two.shapes, three.shapes)
+        _, together = self._tried(module, few, torch.arange(3), self.places)
+        later = tuple(value[1:] for value in few)
+        _, apart = self._tried(module, later, torch.arange(1, 3), self.places)
+        self.by_input = prefix.is_close(together[1:], apart)
+
+    def _tried(
+        self,
+        module: nn.Module,
+        values: Tensors,
+        rows: torch.Tensor,
+        places: masks.Layout | None = None,
+    ) -> tuple[masks.Masks, torch.Tensor]:
+        """Return the masks and the logits of sample 0 of some inputs."""
+        with masks.Masks(self.seed, range(1), rows, places) as drawn:
+            return drawn, module(*(value.clone() for value in values))
 
     def run(
         self, part: prefix.Split, ts: range, values: Tensors, rows: torch.Tensor
@@ -191,13 +194,14 @@ class FixedDropout:
         """Return the logits (N, classes) of inputs x."""
         source, network = self.source, self.network
         keys = noise.label_keys(range(len(x)) if self.keys is None else self.keys)
-        with engine.LOCK:
+        with engine.exclusive():
             if source.places is None:
                 few = prefix.few_of((x,), 2)
-                with torch.no_grad(), source.context(network, few):
+                source.discover(network, few)
+                with torch.no_grad(), source.modes(network):
                     source.learn(network, few)
             with (
-                masks.modes(network, lambda name, _: name in source.modules, source.in_steps),
+                source.modes(network),
                 masks.Masks(source.seed, range(self.t, self.t + 1), keys, source.places),
             ):
                 logits = network(x)

@@ -7,7 +7,7 @@ block changes a sample.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
@@ -19,7 +19,7 @@ from torch.func import functional_call
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.uncertainty import prefix
-from deepfake_uncertainty.uncertainty.inputs import ADVICE, Tensors
+from deepfake_uncertainty.uncertainty.inputs import ADVICE, Tensors, batches
 
 # Bytes of shared values that are kept at a time, and of the largest tensor of a packed batch.
 BLOCK = {"cpu": 256 << 20, "cuda": 4 << 30}
@@ -30,7 +30,8 @@ Result = TypeVar("Result")
 Rows = tuple[Tensors, torch.Tensor]  # the tensors (n, ...) of a batch and the keys int64 (n,)
 
 # Passes change modes, weights, and switches of the whole process: one caller at a time.
-LOCK = threading.RLock()
+_lock = threading.RLock()
+_thread = threading.local()
 
 
 class Source(prefix.Source, Protocol):
@@ -43,11 +44,32 @@ class Source(prefix.Source, Protocol):
     widest: float
     by_input: bool
 
-    def context(self, adapted: nn.Module, few: Tensors) -> AbstractContextManager[None]:
-        """Return the context of all passes; raises InputError for what cannot be sampled."""
+    def discover(self, adapted: nn.Module, few: Tensors) -> None:
+        """Find what is random; raises InputError for what cannot be sampled."""
+
+    def modes(self, adapted: nn.Module) -> AbstractContextManager[None]:
+        """Return the context of a pass: which modules are in training mode."""
 
     def run_block(self, part: prefix.Split, ts: range, block: Sequence[Rows]) -> list[torch.Tensor]:
         """Return the logits (len(ts) * n, C) of each batch of a block."""
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Let no other thread sample meanwhile; raises InputError within a pass that is sampled."""
+    if getattr(_thread, "is_sampling", False):
+        raise InputError("a network that draws samples in its own pass cannot be sampled")
+    with _lock:
+        yield
+
+
+@contextmanager
+def state(
+    adapted: nn.Module, source: Source, device: torch.device, dtype: torch.dtype | None
+) -> Iterator[None]:
+    """Put a network into the state in which its samples are drawn, and back afterwards."""
+    with exclusive(), source.modes(adapted), arithmetic(device, dtype):
+        yield
 
 
 @contextmanager
@@ -132,8 +154,12 @@ def parallel_map(
 
     def apply(value: Value) -> Result:
         # Gradient mode and precision are settings per thread, which a new thread does not inherit.
-        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=half):
-            return function(value)
+        _thread.is_sampling, before = True, getattr(_thread, "is_sampling", False)
+        try:
+            with torch.no_grad(), torch.autocast(device.type, dtype, enabled=half):
+                return function(value)
+        finally:
+            _thread.is_sampling = before
 
     if count < 2:
         return [apply(value) for value in values]
@@ -142,30 +168,25 @@ def parallel_map(
         return list(pool.map(apply, values))
 
 
+def map_batches(
+    data: Any, function: Callable[[torch.Tensor], torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    """Return function(batch) of every batch, concatenated on `device`.
+
+    Raises InputError when there is no batch.
+    """
+    given = [batch.tensors[0] for batch in batches(data, 64, False, device, None)]
+    return torch.cat(parallel_map(function, given, device))
+
+
 def size_in_bytes(values: Tensors) -> int:
     """Return the number of bytes of some tensors."""
     return sum(value.numel() * value.element_size() for value in values)
 
 
-def blocks(
-    batches: Iterable[Rows], shared: Callable[..., Tensors], known: Tensors | None, limit: int
-) -> Iterator[list[Rows]]:
-    """Yield lists of shared values and keys, each of as many batches as fit into `limit` bytes.
-
-    `known` are the shared values of the first batch, None where they are to be computed.
-    """
-    block: list[Rows] = []
-    held = 0
-    for tensors, rows in batches:
-        values = shared(*tensors) if known is None else known
-        known = None
-        if block and held + size_in_bytes(values) > limit:
-            yield block
-            block, held = [], 0
-        block.append((values, rows))
-        held += size_in_bytes(values)
-    if block:
-        yield block
+def bytes_of(block: Sequence[Rows]) -> int:
+    """Return the number of bytes of the shared values of a block."""
+    return sum(size_in_bytes(values) for values, _ in block)
 
 
 def samples_at_once(part: prefix.Split, widest: float, block: Sequence[Rows], limit: int) -> int:
@@ -177,10 +198,15 @@ def samples_at_once(part: prefix.Split, widest: float, block: Sequence[Rows], li
 
 
 def block_samples(
-    source: Source, part: prefix.Split, T: int, block: Sequence[Rows], limit: int
-) -> Iterator[torch.Tensor]:
-    """Yield logits float (t, n, C) of a block with n inputs, T samples in all, in order."""
-    size = samples_at_once(part, source.widest, block, limit)
+    source: Source,
+    part: prefix.Split,
+    T: int,
+    block: Sequence[Rows],
+    limit: int,
+    done: Callable[[int], object] = lambda count: None,
+) -> torch.Tensor:
+    """Return logits float (T, n, C) of a block with n inputs; `done` hears of each part's size."""
+    size, found = samples_at_once(part, source.widest, block, limit), []
     for first in range(0, T, size):
         ts = range(first, min(T, first + size))
         logits = source.run_block(part, ts, block)
@@ -188,4 +214,7 @@ def block_samples(
             if values.ndim != 2 or len(values) != len(ts) * len(rows):
                 shape = tuple(values.shape)
                 raise InputError(f"the network returns {shape} for {len(rows)} inputs: {ADVICE}")
-        yield torch.cat([values.float().unflatten(0, (len(ts), -1)) for values in logits], 1)
+        parts = [values.float().unflatten(0, (len(ts), -1)) for values in logits]
+        found.append(torch.cat(parts, 1))
+        done(found[-1].shape[0] * found[-1].shape[1])
+    return torch.cat(found)

@@ -1,5 +1,6 @@
 """From what a user has (arrays, a DataLoader, dicts) to batches, and from outputs to logits."""
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -198,3 +199,22 @@ def adapted(
     """Return a network as a module from the tensors of batches like `batch` to logits."""
     kind = AdaptedOne if len(batch.tensors) == 1 else Adapted
     return kind(network, batch.structure, forward, output)
+
+
+def whole_seed(seed: Any) -> int:
+    """Return a seed as a whole number; raises InputError for others."""
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise InputError(f"seed is {seed!r}: give a whole number") from error
+
+
+def whole_number_of_samples(T: Any) -> int:
+    """Return a number of samples >= 1; raises InputError for others."""
+    try:
+        count = 0 if isinstance(T, bool) else operator.index(T)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InputError(f"T is {T}: give a whole number of samples, at least one")
+    return count

@@ -139,7 +139,7 @@ def _features(posterior: LastLayer, data: Any) -> torch.Tensor:
     """Return the inputs float64 (N, D) of the last layer, and a column of ones for its bias."""
     network, layer = posterior.network, posterior.layer()
     device, dtype = engine.device_of(network), engine.dtype_of(network)
-    with engine.LOCK, engine.evaluation(network), _inputs_of(layer) as seen:
+    with engine.exclusive(), engine.evaluation(network), _inputs_of(layer) as seen:
         for batch in inputs.batches(data, 64, False, device, dtype):
             network(*batch.tensors)
     hidden = torch.cat(seen)

@@ -45,13 +45,14 @@ class Axis(NamedTuple):
 Layout = dict[int, Axis | None]  # by call of a pass; None: the tensor has no axis of inputs
 
 
-def layout(two: list[Shape], one: list[Shape]) -> Layout:
-    """Return the Layout of the calls of a pass, from their shapes with two inputs and with one."""
+def layout(two: list[Shape], three: list[Shape]) -> Layout:
+    """Return the Layout of the calls of a pass, from their shapes with two and three inputs."""
     found: Layout = {}
-    for call, (of_two, of_one) in enumerate(zip(two, one, strict=True)):
-        places = [k for k, (a, b) in enumerate(zip(of_two, of_one, strict=True)) if a != b]
-        single = len(places) == 1 and of_two[places[0]] == 2 * of_one[places[0]]
-        found[call] = Axis(places[0], of_one[places[0]]) if single else None
+    for call, (of_two, of_three) in enumerate(zip(two, three, strict=True)):
+        axes = range(len(of_two)) if len(of_two) == len(of_three) else ()
+        places = [k for k in axes if of_two[k] != of_three[k]]
+        single = len(places) == 1 and 3 * of_two[places[0]] == 2 * of_three[places[0]]
+        found[call] = Axis(places[0], of_two[places[0]] // 2) if single else None
     return found
 
 
@@ -101,10 +102,12 @@ class Masks(TorchDispatchMode):
 
     @staticmethod
     def _is_off(operator: Any, args: tuple, kwargs: dict) -> bool:
-        """Return True for an attention or recurrent operator whose rate of dropout is 0."""
+        """Return True for an operator that draws nothing: by its mode, or at a rate of 0."""
         given = {argument.name: argument.default_value for argument in operator._schema.arguments}
         names = [argument.name for argument in operator._schema.arguments]
         given |= dict(zip(names, args, strict=False)) | kwargs
+        if given.get("train") is False or given.get("training") is False:
+            return True
         return given.get("dropout_p", given.get("dropout", 1)) == 0
 
     def _keys(self, shape: Shape, device: torch.device) -> tuple[torch.Tensor, Axis | None]:
@@ -237,6 +240,27 @@ class _Callers(Masks):
         return super()._keys(shape, device)
 
 
+Buffers = list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor, torch.Tensor]]
+
+
+def _buffers(network: nn.Module) -> Buffers:
+    """Return where each buffer is held, its name, the buffer, and a copy of it."""
+    return [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+
+
+@torch.no_grad()
+def _put_back(buffers: Buffers) -> None:
+    """Put the buffers back that may have been replaced or written into."""
+    for held, name, buffer, value in buffers:
+        held[name] = buffer
+        buffer.copy_(value)
+
+
 def callers(
     network: nn.Module, run: Callable[[], object], rows: torch.Tensor, in_steps: bool = False
 ) -> list[str]:
@@ -247,7 +271,7 @@ def callers(
     in training), they are the dropout layers. Buffers are as they were afterwards. Raises
     FusedAttention where `in_steps` (as in `modes`) is wanted.
     """
-    buffers = {buffer: buffer.clone() for buffer in network.buffers()}
+    buffers = _buffers(network)
     found = _Callers(0, rows)
     handles = []
     for name, module in network.named_modules():
@@ -271,7 +295,5 @@ def callers(
     finally:
         for handle in handles:
             handle.remove()
-        with torch.no_grad():
-            for buffer, value in buffers.items():
-                buffer.copy_(value)
+        _put_back(buffers)
     return list(found.names)

@@ -5,7 +5,6 @@
 
 import functools
 import itertools
-import operator
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.uncertainty import engine, inputs, masks, noise, prefix
 from deepfake_uncertainty.uncertainty.bayes import WeightPosterior, Weights
 from deepfake_uncertainty.uncertainty.dropout import Dropout, FixedDropout, Keys
-from deepfake_uncertainty.uncertainty.inputs import Forward
+from deepfake_uncertainty.uncertainty.inputs import Forward, Tensors
 from deepfake_uncertainty.uncertainty.measures import measures
 
 Draw = Callable[[torch.Tensor], torch.Tensor]  # inputs (N, C, H, W) to logits (N, classes)
@@ -78,7 +77,10 @@ def sample(
     """
     options = _Options(keys, forward, output, device, dtype, batch, progress)
     _check(options)
-    return _joined(_parts(model, data, _count(T), _seed(seed), options), returns)
+    return _joined(
+        _parts(model, data, inputs.whole_number_of_samples(T), inputs.whole_seed(seed), options),
+        returns,
+    )
 
 
 def _check(options: _Options) -> None:
@@ -90,13 +92,6 @@ def _check(options: _Options) -> None:
         noise.label_keys(keys)  # raises InputError
     if dtype not in (None, torch.bfloat16, torch.float16):
         raise InputError(f"dtype is {dtype}: use torch.bfloat16, torch.float16 or None")
-
-
-def _seed(seed: Any) -> int:
-    try:
-        return operator.index(seed)
-    except TypeError as error:
-        raise InputError(f"seed is {seed!r}: give a whole number") from error
 
 
 def _joined(parts: Generator[np.ndarray], returns: str) -> Any:
@@ -119,16 +114,6 @@ def _joined(parts: Generator[np.ndarray], returns: str) -> Any:
         return joined
     samples = np.concatenate(kept, 1)
     return samples if returns == "samples" else Prediction(samples, joined)
-
-
-def _count(T: Any) -> int:
-    try:
-        count = 0 if isinstance(T, bool) else operator.index(T)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InputError(f"T is {T}: give a whole number of samples, at least one")
-    return count
 
 
 def _is_network(model: Any) -> bool:
@@ -180,58 +165,91 @@ def _sampled(
     model: nn.Module, data: Any, T: int, seed: int, options: _Options
 ) -> Iterator[np.ndarray]:
     network = model.network if isinstance(model, WeightPosterior) else model
-    with ExitStack() as stack:
-        stack.enter_context(engine.LOCK)
-        source = _source(model, seed)
-        batches = _read(model, data, options)
-        first = next(batches)
-        device = first.tensors[0].device
-        adapted = inputs.adapted(network, first, options.forward, options.output)
-        stack.enter_context(engine.evaluation(adapted))
-        few = prefix.few_of(first.tensors, 2)
-        # The trial is in full precision, where what is lost cannot pass for rounding.
-        with inputs.explained(adapted, few), engine.arithmetic(device, None):
-            stack.enter_context(source.context(adapted, few))
-            part = prefix.split(adapted, first.tensors, source)
-        if options.keys is not None and not source.by_input:
-            raise InputError("keys: this network mixes the inputs of a batch, so none has its own")
-        stack.enter_context(engine.arithmetic(device, options.dtype))
-        rows = _with_keys(itertools.chain([first], batches), options.keys)
-        part = part if options.dtype is None else part._replace(known=None)
-        limits = engine.BLOCK[device.type], engine.PACK[device.type]
-        bar = tqdm(unit="sample", desc="samples", disable=not options.progress, leave=False)
-        stack.enter_context(bar)
-        for block in engine.blocks(rows, part.prefix, part.known, limits[0]):
-            logits = []
-            for found in engine.block_samples(source, part, T, block, limits[1]):
-                logits.append(found)
-                bar.update(found.shape[0] * found.shape[1])
-            yield probabilities(torch.cat(logits)).cpu().numpy()
+    with engine.exclusive():
+        batches, source = _read(model, data, options), _source(model, seed)
+    first = next(batches)
+    device, dtype = first.tensors[0].device, options.dtype
+    adapted = inputs.adapted(network, first, options.forward, options.output)
+    part = _split(adapted, first.tensors, source, options)
+    limit, pack = engine.BLOCK[device.type], engine.PACK[device.type]
+    block: list[engine.Rows] = []
+    bar = tqdm(unit="sample", desc="samples", disable=not options.progress, leave=False)
+    # A batch is read in the state of the caller: a loader may compute, by networks too.
+    for tensors, rows in _with_keys(itertools.chain([first], batches), options.keys):
+        with engine.state(adapted, source, device, dtype):
+            values = part.prefix(*tensors) if part.known is None else part.known
+        part = part._replace(known=None)
+        if block and engine.bytes_of(block) + engine.size_in_bytes(values) > limit:
+            with engine.state(adapted, source, device, dtype):
+                found = engine.block_samples(source, part, T, block, pack, bar.update)
+            yield probabilities(found).cpu().numpy()
+            block = []
+        block.append((values, rows))
+    with bar, engine.state(adapted, source, device, dtype):
+        found = engine.block_samples(source, part, T, block, pack, bar.update)
+    yield probabilities(found).cpu().numpy()
+
+
+def _split(
+    adapted: inputs.Adapted, first: Tensors, source: engine.Source, options: _Options
+) -> prefix.Split:
+    """Return the split of a network; raises InputError for keys that it cannot respect."""
+    few, device = prefix.few_of(first, 2), first[0].device
+    # In full precision, where what is lost cannot pass for rounding; else as it will run.
+    precision = None if _runs(adapted, few, device) else options.dtype
+    with (
+        engine.exclusive(),
+        inputs.explained(adapted, few),
+        engine.evaluation(adapted),
+        engine.arithmetic(device, precision),
+    ):
+        source.discover(adapted, few)
+        with source.modes(adapted):
+            part = prefix.split(adapted, first if options.dtype is None else few, source)
+    if options.keys is not None and not source.by_input:
+        raise InputError("keys: this network mixes the inputs of a batch, so none has its own")
+    return part if options.dtype is None else part._replace(known=None)
+
+
+def _runs(adapted: inputs.Adapted, few: Tensors, device: torch.device) -> bool:
+    """Return True when a network takes its inputs in full precision."""
+    try:
+        with engine.exclusive(), engine.evaluation(adapted), engine.arithmetic(device, None):
+            adapted.raw(*prefix.few_of(few, 2))
+    except Exception as error:  # others than this are explained where it is tried for good
+        return not isinstance(error, RuntimeError)
+    return True
 
 
 def _predicted(networks: list[nn.Module], data: Any, options: _Options) -> Iterator[np.ndarray]:
     """Yield probabilities float32 (networks, n, C), one sample per network."""
-    with ExitStack() as stack:
-        stack.enter_context(engine.LOCK)
+    with engine.exclusive():
         for network in networks[1:]:
             engine.move(network, options.device or engine.device_of(networks[0]))
         batches = _read(networks[0], data, options)
-        first = next(batches)
-        device = first.tensors[0].device
-        adapted = []
-        for network in networks:
-            stack.enter_context(engine.evaluation(network))
-            whole = inputs.adapted(network, first, options.forward, options.output)
-            few = prefix.few_of(first.tensors, 2)
-            with inputs.explained(whole, few), engine.arithmetic(device, None):
-                adapted.append(prefix.folded(whole, few))
-        stack.enter_context(engine.arithmetic(device, options.dtype))
-        stream = itertools.chain([first], batches)
-        while group := list(itertools.islice(stream, AT_ONCE)):
-            found = [_pass(network, group, device) for network in adapted]
-            if len({len(logits[0]) for logits in found}) > 1:
-                raise InputError("the networks of an ensemble differ in their numbers of classes")
-            yield probabilities(torch.stack(found)).cpu().numpy()
+    first = next(batches)
+    device, few = first.tensors[0].device, prefix.few_of(first.tensors, 2)
+    members = [inputs.adapted(one, first, options.forward, options.output) for one in networks]
+    folded = []
+    for member in members:
+        precision = None if _runs(member, few, device) else options.dtype
+        with (
+            engine.exclusive(),
+            inputs.explained(member, few),
+            engine.evaluation(member),
+            engine.arithmetic(device, precision),
+        ):
+            folded.append(prefix.folded(member, few))
+    stream = itertools.chain([first], batches)
+    while group := list(itertools.islice(stream, AT_ONCE)):
+        with engine.exclusive(), ExitStack() as stack:
+            for member in members:
+                stack.enter_context(engine.evaluation(member))
+            stack.enter_context(engine.arithmetic(device, options.dtype))
+            found = [_pass(network, group, device) for network in folded]
+        if len({len(logits[0]) for logits in found}) > 1:
+            raise InputError("the networks of an ensemble differ in their numbers of classes")
+        yield probabilities(torch.stack(found)).cpu().numpy()
 
 
 def _pass(network: nn.Module, group: list[inputs.Batch], device: torch.device) -> torch.Tensor:
@@ -250,15 +268,6 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
     return logits.float().softmax(-1)
 
 
-def map_batches(data: Any, function: Draw, device: torch.device) -> torch.Tensor:
-    """Return function(batch) of every batch, concatenated on `device`.
-
-    Raises InputError when there is no batch.
-    """
-    batches = [batch.tensors[0] for batch in inputs.batches(data, 64, False, device, None)]
-    return torch.cat(engine.parallel_map(function, batches, device))
-
-
 class _Fixed:
     """A function from inputs (N, ...) to logits by a network, which is in evaluation mode."""
 
@@ -266,7 +275,7 @@ class _Fixed:
         self.network, self.function = network, function
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        with engine.LOCK, masks.modes(self.network, lambda *_: False):
+        with engine.exclusive(), masks.modes(self.network, lambda *_: False):
             logits = self.function(x)
         inputs.checked_logits(logits, len(x))
         return logits
@@ -278,7 +287,7 @@ def draws(model: Model, T: int, seed: int, keys: Keys = None) -> list[Draw]:
     They are differentiable in x. Draw t is sample t of `sample` for the same model, seed and keys.
     Raises InputError as `sample` does.
     """
-    count, seed = _count(T), _seed(seed)
+    count, seed = inputs.whole_number_of_samples(T), inputs.whole_seed(seed)
     if not isinstance(model, nn.Module) or isinstance(model, nn.ModuleList):
         return [_Fixed(member, member) for member in model]
     if isinstance(model, WeightPosterior):

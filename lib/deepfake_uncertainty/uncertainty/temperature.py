@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
-from deepfake_uncertainty.uncertainty import engine, sampling
+from deepfake_uncertainty.uncertainty import engine
 
 # Search bounds: a network that is always right on its calibration data has no best temperature.
 BOUNDS = 1e-2, 1e2
@@ -45,7 +45,7 @@ def fit(
         )
     with engine.evaluation(scaled.network):
         device = engine.device_of(scaled.network)
-        logits = sampling.map_batches(x, scaled.network, device).double().cpu()
+        logits = engine.map_batches(x, scaled.network, device).double().cpu()
     labels = torch.as_tensor(np.asarray(y), dtype=torch.long)
 
     def nll(log_temperature: float) -> float:

@@ -8,7 +8,7 @@ from deepfake_uncertainty.datasets.tracks import Track
 from deepfake_uncertainty.detectors.base import DetectorSpec, evenly_spaced
 from deepfake_uncertainty.seeding import threads
 from deepfake_uncertainty.training import predict
-from deepfake_uncertainty.uncertainty import engine, sampling
+from deepfake_uncertainty.uncertainty import engine
 
 NEIGHBOURS = 5
 SAMPLED_FRAMES = 16  # per video, for brightness, contrast and sharpness
@@ -73,7 +73,7 @@ def deep_features(model: predict.Fitted, x: np.ndarray) -> np.ndarray:
     """
     with threads(model.recipe.threads), engine.evaluation(model.model):
         network = model.model.get_submodule("features")
-        features = sampling.map_batches(predict.batches(x), network, engine.device_of(model.model))
+        features = engine.map_batches(predict.batches(x), network, engine.device_of(model.model))
     return torch.nn.functional.normalize(features, dim=1).cpu().numpy()
 
 

@@ -83,7 +83,8 @@ def _filters(count: int, fps: float) -> _Filters:
 
 def _spread(signal: torch.Tensor, axis: int) -> torch.Tensor:
     """Return the standard deviation along an axis, with a finite gradient where it is zero."""
-    return (signal.var(axis, correction=0) + TINY).sqrt()
+    # Not `sqrt`, which MKL rounds otherwise on Intel than on AMD.
+    return (signal.var(axis, correction=0) + TINY).rsqrt().reciprocal()
 
 
 def _pulses(traces: torch.Tensor, fps: float) -> torch.Tensor:

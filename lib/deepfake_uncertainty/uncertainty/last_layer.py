@@ -78,7 +78,7 @@ class LastLayer(nn.Module):
         The noise depends on (seed, t) alone; nothing is scaled, since no layer is folded.
         """
         centre = self.weights()
-        spread = self.directions / (self.curvature + self.precision).sqrt()
+        spread = self.directions * (self.curvature + self.precision).rsqrt()
 
         def draw(seed: int, t: int) -> dict[str, torch.Tensor]:
             unit = noise.normal(noise.key(seed, t, self.name), self.curvature.shape, spread.device)

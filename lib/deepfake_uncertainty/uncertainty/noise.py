@@ -93,9 +93,9 @@ def normal(key: int, shape: Sequence[int], device: torch.device | str = "cpu") -
         both = _mixed(steps.mul_(STEP).add_(key)).view(torch.int32).view(-1, 2)
         # |word| is uniform in (0, 2^31]; near 0 it has all its bits, so tails are long (6.6).
         radius = both[:, 0].float().abs_().mul_(2.0**-31).clamp_min_(2.0**-32)
-        # A power: MKL's square root starts from the processor's estimate, which is not the same on
-        # Intel and AMD.
-        radius.log_().mul_(-2).pow_(0.5)
+        # Not `sqrt`: that of MKL starts from the processor's estimate of 1 / sqrt(x), which is not
+        # the same on Intel and AMD.
+        radius.log_().mul_(-2).rsqrt_().reciprocal_()
         angle = both[:, 1].float().mul_(math.pi * 2.0**-31)
         torch.mul(radius, angle.cos(), out=values[0, first:last])
         torch.mul(radius, angle.sin_(), out=values[1, first:last])

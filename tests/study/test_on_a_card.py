@@ -87,7 +87,7 @@ def test_sensitivity_and_features_are_the_same_on_every_device(where):
 
     def found(device):
         model = fitted(network().to(device))
-        return explain.sensitivity(model.model, x), properties.deep_features(model, x)
+        return explain.sensitivity(model, x), properties.deep_features(model, x)
 
     here = found("cpu")
     with context():

@@ -97,7 +97,7 @@ def test_speed_takes_the_threads_that_it_is_given():
             return super().forward(x)
 
     assert detector_costs.inputs_per_second(Watch(3, 2), torch.rand(5, 3), 1) > 0
-    assert seen == [1] * 4 and torch.get_num_threads() == before
+    assert set(seen) == {1} and torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "frame_transformer", "fakecatcher128"])

@@ -1,11 +1,12 @@
 """Small untrained and trained networks with their inputs, for tests of the uncertainty methods."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.detectors.base import Classifier
-from deepfake_uncertainty.uncertainty import dropout, engine, masks
+from deepfake_uncertainty.uncertainty import dropout, engine, masks, sample
 
 
 class SmallNet(nn.Module):
@@ -76,3 +77,21 @@ def naive_weights(posterior, x, T, seed):
     with engine.evaluation(posterior):
         found = [posterior.logits(x, draw(seed, t)).softmax(-1) for t in range(T)]
     return torch.stack(found).numpy()
+
+
+# Seven inputs of six numbers, for the networks that tests write themselves.
+X_SIX = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
+
+
+def seeded(kind, *arguments):
+    """Return kind(*arguments) in evaluation mode, always the same."""
+    torch.manual_seed(0)
+    return kind(*arguments).eval()
+
+
+def agrees_with_dropout(network, x=X_SIX):
+    """Check that samples are those of a plain loop and differ; return them."""
+    found = sample(network, x.split(3), 4, 1)
+    np.testing.assert_allclose(found, naive_dropout(network, x, 4, 1), atol=1e-5)
+    assert found.std(0).max() > 1e-3
+    return found

@@ -4,26 +4,14 @@ import numpy as np
 import pytest
 import timm
 import torch
-from support.small_networks import naive_dropout
+from support.small_networks import X_SIX, agrees_with_dropout, seeded
 from torch import nn
 from torch.nn import functional
 
 from deepfake_uncertainty.errors import InputError
 from deepfake_uncertainty.uncertainty import sample
 
-X = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
-
-
-def seeded(kind, *arguments):
-    torch.manual_seed(0)
-    return kind(*arguments).eval()
-
-
-def agrees_with_dropout(network, x=X):
-    found = sample(network, x.split(3), 4, 1)
-    np.testing.assert_allclose(found, naive_dropout(network, x, 4, 1), atol=1e-5)
-    assert found.std(0).max() > 1e-3
-    return found
+X = X_SIX
 
 
 class Functional(nn.Module):
